@@ -1,0 +1,224 @@
+package subject
+
+import "slices"
+
+// Record is everything kept about one subject: the value of the changelog and
+// of the local image. It is owned by the goroutine of its partition; Step
+// changes it in place.
+//
+// INVARIANT: Purposes is sorted by Key, Leaves by Key, Members by Segment; a
+// leaf without evidence is absent.
+type Record struct {
+	ID       ID
+	Version  uint64  // changes published so far, also across erasure
+	Clock    Instant // the subject's clock: newest instant applied; LongAgo at first
+	Purposes []Purpose
+	Messages []Message // remembered message ids, oldest application first
+	Next     Instant   // earliest instant at which an answer can change by itself; Never
+}
+
+// Purpose is what is kept of a subject for one purpose. Nothing in it is
+// readable for another.
+type Purpose struct {
+	Key     string
+	Basis   Basis
+	Traits  []Trait // sorted by Key
+	Leaves  []Leaf
+	Members []Membership
+
+	// Armed are the instants at which segments' answers can change by
+	// themselves. Derived; not stored; nil after decoding (see Indexed).
+	Armed []Armed
+	// Indexed reports whether Armed is up to date. Not stored.
+	Indexed bool
+}
+
+// Basis is the state of a purpose's lawful basis for one subject.
+//
+// INVARIANT: Grants are sorted by At; every At is later than Stop.At if there
+// was a stop.
+type Basis struct {
+	Known  bool    // the basis holds at the record's clock
+	Since  Instant // start of the present unbroken period, if Known
+	Until  Instant // instant from which it no longer holds by itself, if Known; Never
+	Lapsed bool    // it ended by expiry (the outcome "expired"), if not Known
+	Stop   Stop    // the newest stop
+	Grants []Grant // that no stop has beaten; those ahead of the clock are pending
+}
+
+// Stop is the newest refusal, withdrawal or objection; Status NoDecision if there was none.
+type Stop struct {
+	At     Instant
+	Status Status
+}
+
+// Grant is a consent that no stop has beaten.
+type Grant struct {
+	At      Instant // effective instant
+	Expires Instant // from which it no longer counts; Never
+}
+
+// Trait is one top-level trait kept for a purpose. Null is a removal,
+// remembered so that an older value cannot come back.
+type Trait struct {
+	Key   string
+	Time  Instant
+	Value Value
+}
+
+// Leaf is the kept evidence of one incremental quantity, named by the hash of
+// its meaning (source, predicate, aggregate, purpose).
+//
+// INVARIANT: Times is ascending; equal times are in order of arrival; Values is
+// nil or parallel to Times.
+type Leaf struct {
+	Key       uint32
+	Truncated bool // evidence was dropped for max_subject_bytes
+	Times     []Instant
+	Values    []Value
+}
+
+// Membership is one segment the subject is in.
+type Membership struct {
+	Segment uint32 // hash of the segment's key
+	Since   Instant
+}
+
+// Armed is the next instant at which a segment's answer can change by itself.
+type Armed struct {
+	Segment int32 // index into the rule set's segments
+	At      Instant
+}
+
+// Message is a remembered message id.
+type Message struct {
+	Hash uint64
+	At   Instant // the subject's clock when it was applied
+}
+
+// NewRecord returns the record of a subject nothing is known about.
+func NewRecord(id ID) *Record { return &Record{ID: id, Clock: LongAgo, Next: Never} }
+
+// Purpose returns the subject's state for a purpose, or nil.
+func (r *Record) Purpose(key string) *Purpose {
+	for i := range r.Purposes {
+		if r.Purposes[i].Key == key {
+			return &r.Purposes[i]
+		}
+	}
+	return nil
+}
+
+// EnsurePurpose returns the subject's state for a purpose, added if it is
+// absent. Pointers returned before are invalid after an addition.
+func (r *Record) EnsurePurpose(key string) *Purpose {
+	i := 0
+	for ; i < len(r.Purposes) && r.Purposes[i].Key <= key; i++ {
+		if r.Purposes[i].Key == key {
+			return &r.Purposes[i]
+		}
+	}
+	r.Purposes = slices.Insert(r.Purposes, i, Purpose{Key: key, Basis: Basis{Until: Never}})
+	return &r.Purposes[i]
+}
+
+// Leaf returns the evidence of a leaf, or nil where there is none.
+func (p *Purpose) Leaf(key uint32) *Leaf {
+	i, ok := p.findLeaf(key)
+	if !ok {
+		return nil
+	}
+	return &p.Leaves[i]
+}
+
+// EnsureLeaf returns the evidence of a leaf, added if it is absent. Pointers
+// returned before are invalid after an addition.
+func (p *Purpose) EnsureLeaf(key uint32) *Leaf {
+	i, ok := p.findLeaf(key)
+	if !ok {
+		p.Leaves = slices.Insert(p.Leaves, i, Leaf{Key: key})
+	}
+	return &p.Leaves[i]
+}
+
+// DropLeaf forgets a leaf.
+func (p *Purpose) DropLeaf(key uint32) {
+	if i, ok := p.findLeaf(key); ok {
+		p.Leaves = slices.Delete(p.Leaves, i, i+1)
+	}
+}
+
+func (p *Purpose) findLeaf(key uint32) (int, bool) {
+	lo, hi := 0, len(p.Leaves)
+	for lo < hi {
+		m := (lo + hi) / 2
+		if p.Leaves[m].Key < key {
+			lo = m + 1
+		} else {
+			hi = m
+		}
+	}
+	return lo, lo < len(p.Leaves) && p.Leaves[lo].Key == key
+}
+
+// Trait returns the value of a trait; null if there is none.
+func (p *Purpose) Trait(key string) Value {
+	for i := range p.Traits {
+		if p.Traits[i].Key == key {
+			return p.Traits[i].Value
+		}
+	}
+	return Value{}
+}
+
+// Member returns since when the subject is in a segment.
+func (p *Purpose) Member(segment uint32) (since Instant, ok bool) {
+	i, ok := p.findMember(segment)
+	if !ok {
+		return 0, false
+	}
+	return p.Members[i].Since, true
+}
+
+// SetMember enters (in) or leaves a segment.
+func (p *Purpose) SetMember(segment uint32, in bool, since Instant) {
+	i, ok := p.findMember(segment)
+	switch {
+	case in && !ok:
+		p.Members = slices.Insert(p.Members, i, Membership{Segment: segment, Since: since})
+	case !in && ok:
+		p.Members = slices.Delete(p.Members, i, i+1)
+	}
+}
+
+func (p *Purpose) findMember(segment uint32) (int, bool) {
+	lo, hi := 0, len(p.Members)
+	for lo < hi {
+		m := (lo + hi) / 2
+		if p.Members[m].Segment < segment {
+			lo = m + 1
+		} else {
+			hi = m
+		}
+	}
+	return lo, lo < len(p.Members) && p.Members[lo].Segment == segment
+}
+
+// Arm sets the instant at which a segment's answer can change by itself; Never disarms.
+func (p *Purpose) Arm(segment int32, at Instant) {
+	for i := range p.Armed {
+		if p.Armed[i].Segment != segment {
+			continue
+		}
+		if at == Never {
+			p.Armed[i] = p.Armed[len(p.Armed)-1]
+			p.Armed = p.Armed[:len(p.Armed)-1]
+			return
+		}
+		p.Armed[i].At = at
+		return
+	}
+	if at != Never {
+		p.Armed = append(p.Armed, Armed{Segment: segment, At: at})
+	}
+}
