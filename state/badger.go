@@ -1,0 +1,230 @@
+package state
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"strings"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/options"
+)
+
+// badgerOptions are Badger's settings with every default that matters here
+// overridden.
+//
+// Memory: at most four memtables (one filled, two waiting, one being flushed)
+// of 1.3 × memTableBytes, and the tables' indices and Bloom filters, about 2 MB
+// a million subjects. Tables themselves are mapped files. Without compression
+// a block cache would only copy what the kernel caches.
+//
+// Values stay in the LSM tree (ValueThreshold is at its maximum, 1 MiB): what
+// lies in the value log outlives deletion, see MaxRecordBytes.
+func badgerOptions(dir string, log *slog.Logger) badger.Options {
+	o := badger.DefaultOptions(dir)
+	o.Logger = badgerLog{log}
+	o.MetricsEnabled = false // its expvar globals
+	o.SyncWrites = false     // process death is safe, power loss is told by the boot id
+	o.NumVersionsToKeep = 1
+	o.DetectConflicts = false // each key has one writer
+	o.Compression = options.None
+	o.BlockCacheSize = 0
+	o.IndexCacheSize = 0
+	o.MemTableSize = memTableBytes
+	o.NumMemtables = 2
+	o.NumCompactors = 2
+	o.ValueLogFileSize = 64 << 20
+	o.ChecksumVerificationMode = options.NoVerification // verifyImage does it
+	return o
+}
+
+// memTableBytes bounds a transaction too: 15 % of it.
+const memTableBytes = 32 << 20
+
+// MaxRecordBytes is the size above which an encoded record is kept outside of
+// what physical erasure reaches. Kafka's default message limit is lower.
+const MaxRecordBytes = 1 << 20
+
+// openBadger opens a database after verifying its files, and turns panics into
+// ErrDamaged too.
+func openBadger(dir string, log *slog.Logger) (db *badger.DB, err error) {
+	defer guard(&err)
+	opts := badgerOptions(dir, log)
+	if err := verifyImage(dir, opts); err != nil {
+		return nil, err
+	}
+	return badger.Open(opts)
+}
+
+// guard turns a panic of Badger, which it has for damaged files, into an error.
+func guard(err *error) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("badger: %v: %w\n%s", p, ErrDamaged, debug.Stack())
+	}
+}
+
+// damage marks errors that only damaged files explain.
+func damage(err error) error {
+	if err == nil || errors.Is(err, ErrDamaged) {
+		return err
+	}
+	for _, sign := range []string{"checksum", "corrupt", "Corrupt", "damaged", "magic", "invalid", "Invalid", "unexpected EOF", "EOF", "manifest", "not match", "truncate"} {
+		if strings.Contains(err.Error(), sign) {
+			return fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
+	}
+	return err
+}
+
+// badgerLog passes Badger's log on at debug level: what matters of it comes
+// back as an error.
+type badgerLog struct{ log *slog.Logger }
+
+func (l badgerLog) Errorf(f string, args ...any)   { l.write("error", f, args) }
+func (l badgerLog) Warningf(f string, args ...any) { l.write("warning", f, args) }
+func (l badgerLog) Infof(f string, args ...any)    { l.write("info", f, args) }
+func (l badgerLog) Debugf(f string, args ...any)   {}
+
+func (l badgerLog) write(severity, f string, args []any) {
+	if l.log.Enabled(context.Background(), slog.LevelDebug) {
+		l.log.Debug("badger", "severity", severity, "message", strings.TrimSpace(fmt.Sprintf(f, args...)))
+	}
+}
+
+// writeBatch writes a batch in one or more Badger transactions, in an order in
+// which every prefix is a sound image: timers are set before the records that
+// need them, removed only after, and the position comes last.
+func (s *Store) writeBatch(space keyspace, b *batch) (err error) {
+	defer guard(&err)
+	s.dropping.RLock()
+	defer s.dropping.RUnlock()
+	w := txnWriter{db: s.db, txn: s.db.NewTransaction(true), keys: make([]byte, 0, len(b.values)*recordKeyBytes+len(b.timers)*timerKeyBytes)}
+	defer func() { w.txn.Discard() }()
+	for t, armed := range b.timers {
+		if armed {
+			w.set(w.timerKey(space, t), nil)
+		}
+	}
+	for key, value := range b.values {
+		w.put(w.recordKey(space, key), value)
+	}
+	for t, armed := range b.timers {
+		if !armed {
+			w.remove(w.timerKey(space, t))
+		}
+	}
+	if b.dictionary != nil {
+		w.set(space.meta(dictionaryName), b.dictionary)
+	}
+	if b.position != nil {
+		w.set(space.meta(positionName), b.position)
+	}
+	return w.finish()
+}
+
+// Names of meta keys.
+const (
+	positionName   = "position"
+	dictionaryName = "dictionary"
+)
+
+// txnWriter writes in order, in as many transactions as it takes, each
+// committed before the next begins. After an error it does nothing.
+type txnWriter struct {
+	db   *badger.DB
+	txn  *badger.Txn
+	keys []byte // Badger keeps keys until the commit
+	err  error
+}
+
+func (w *txnWriter) recordKey(space keyspace, key Key) []byte {
+	at := len(w.keys)
+	w.keys = space.appendRecord(w.keys, key)
+	return w.keys[at:len(w.keys):len(w.keys)]
+}
+
+func (w *txnWriter) timerKey(space keyspace, t timer) []byte {
+	at := len(w.keys)
+	w.keys = space.appendTimer(w.keys, t)
+	return w.keys[at:len(w.keys):len(w.keys)]
+}
+
+func (w *txnWriter) put(key, value []byte) {
+	if value == nil {
+		w.remove(key)
+		return
+	}
+	w.set(key, value)
+}
+
+func (w *txnWriter) set(key, value []byte) {
+	w.do(func() error { return w.txn.Set(key, value) })
+}
+
+func (w *txnWriter) remove(key []byte) {
+	w.do(func() error { return w.txn.Delete(key) })
+}
+
+// do applies an operation; where the transaction has no room for it, to the next one.
+func (w *txnWriter) do(op func() error) {
+	if w.err != nil {
+		return
+	}
+	err := op()
+	if errors.Is(err, badger.ErrTxnTooBig) {
+		if err = w.txn.Commit(); err == nil {
+			w.txn = w.db.NewTransaction(true)
+			err = op()
+		}
+	}
+	w.err = err
+}
+
+func (w *txnWriter) finish() error {
+	if w.err != nil {
+		return w.err
+	}
+	return w.txn.Commit()
+}
+
+// view runs f in a read transaction; panics become ErrDamaged.
+func (s *Store) view(f func(*badger.Txn) error) (err error) {
+	defer guard(&err)
+	return damage(s.db.View(f))
+}
+
+// read passes the value of a key to f, if there is one.
+func (s *Store) read(key []byte, f func([]byte) error) (found bool, err error) {
+	err = s.view(func(txn *badger.Txn) error {
+		item, err := txn.Get(key)
+		if errors.Is(err, badger.ErrKeyNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		found = true
+		return item.Value(f)
+	})
+	return found, err
+}
+
+// scan passes keys from an inclusive start within a prefix to f, until f
+// returns false.
+func (s *Store) scan(prefix, from []byte, f func(*badger.Item) (bool, error)) error {
+	return s.view(func(txn *badger.Txn) error {
+		o := badger.DefaultIteratorOptions
+		o.Prefix, o.PrefetchValues = prefix, false
+		it := txn.NewIterator(o)
+		defer it.Close()
+		for it.Seek(from); it.Valid(); it.Next() {
+			more, err := f(it.Item())
+			if err != nil || !more {
+				return err
+			}
+		}
+		return nil
+	})
+}

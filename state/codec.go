@@ -1,0 +1,298 @@
+package state
+
+import (
+	"encoding/binary"
+	"math"
+
+	"github.com/segmentd/segmentd/state/subject"
+)
+
+// CodecVersion is the first byte of every record this version writes, and the
+// newest it reads.
+const CodecVersion = 1
+
+// The format of a record, version 1. Integers are varints unless said
+// otherwise (uvarint: unsigned; hashes and leaf keys: fixed, big-endian).
+//
+//	version byte | flags byte | id | uvarint Version
+//	time Clock (from 0) | time Next
+//	uvarint n, then n purposes:
+//	    key | basis flags byte | time Since, Until, Stop.At
+//	    uvarint n, then n grants: time At, Expires
+//	    uvarint n, then n traits: key | time | value
+//	    uvarint n, then n leaves: key 4 | uvarint count<<2 | truncated<<1 | has values
+//	        | time newest | uvarint gaps going back in time | values, newest last
+//	    uvarint n, then n members: segment 4 | time since
+//	uvarint n, then n messages: hash 8 | time (from the one before)
+//
+// Strings are a uvarint length and bytes. A time is a number of units (flags:
+// microseconds, milliseconds or seconds, the coarsest that all times of the
+// record are whole numbers of) from a reference, which is Clock unless said
+// otherwise, zigzag-coded and moved up by timeCodes; the numbers below those
+// are the instants that have no place on that scale.
+const (
+	flagAnonymous  = 1 << 0
+	flagUnitShift  = 1
+	flagUnitMask   = 3 << flagUnitShift
+	flagsAll       = flagAnonymous | flagUnitMask
+	basisKnown     = 1 << 0
+	basisLapsed    = 1 << 1
+	basisStopShift = 2
+	leafHasValues  = 1 << 0
+	leafTruncated  = 1 << 1
+	leafCountShift = 2
+)
+
+const (
+	timeNever = iota
+	timeLongAgo
+	timeZero
+	timeRaw // 8 bytes follow, big-endian: too far from the reference
+	timeCodes
+)
+
+// maxTimeDelta bounds the deltas that are written as such.
+const maxTimeDelta = 1 << 61
+
+var timeUnits = [...]int64{1, 1_000, 1_000_000}
+
+// encoder appends one record's parts to b.
+type encoder struct {
+	b     []byte
+	unit  int64
+	clock subject.Instant // the reference of times
+}
+
+// AppendRecord appends the encoding of r to b. Equal records have equal bytes;
+// Armed and Indexed are not stored, nor are leaves without evidence. It panics
+// if r breaks an INVARIANT of its type that DecodeRecord would reject.
+func AppendRecord(b []byte, r *subject.Record) []byte {
+	unit := unitOf(r)
+	flags := byte(unit<<flagUnitShift) | byte(r.ID.Type)&flagAnonymous
+	e := encoder{b: append(b, CodecVersion, flags), unit: timeUnits[unit]}
+	e.text(r.ID.Value)
+	e.uvarint(r.Version)
+	e.time(r.Clock)
+	e.clock = reference(r.Clock)
+	e.time(r.Next)
+	e.uvarint(uint64(len(r.Purposes)))
+	for i := range r.Purposes {
+		mustAscend(i == 0 || r.Purposes[i-1].Key < r.Purposes[i].Key)
+		e.purpose(&r.Purposes[i])
+	}
+	e.messages(r.Messages)
+	return e.b
+}
+
+// reference is what times are counted from, given the record's clock.
+func reference(clock subject.Instant) subject.Instant {
+	if clock == subject.LongAgo || clock == subject.Never {
+		return 0
+	}
+	return clock
+}
+
+func mustAscend(ok bool) {
+	if !ok {
+		panic("state: a record's parts are out of order")
+	}
+}
+
+// unitOf returns the index of the coarsest unit of which all times are whole numbers.
+func unitOf(r *subject.Record) int {
+	u := unitFinder{at: len(timeUnits) - 1}
+	u.see(r.Clock)
+	u.see(r.Next)
+	for i := range r.Purposes {
+		u.purpose(&r.Purposes[i])
+	}
+	for i := range r.Messages {
+		u.see(r.Messages[i].At)
+	}
+	return u.at
+}
+
+type unitFinder struct{ at int }
+
+func (u *unitFinder) see(t subject.Instant) {
+	if t == subject.Never || t == subject.LongAgo {
+		return
+	}
+	for int64(t)%timeUnits[u.at] != 0 {
+		u.at--
+	}
+}
+
+func (u *unitFinder) purpose(p *subject.Purpose) {
+	u.see(p.Basis.Since)
+	u.see(p.Basis.Until)
+	u.see(p.Basis.Stop.At)
+	for i := range p.Basis.Grants {
+		u.see(p.Basis.Grants[i].At)
+		u.see(p.Basis.Grants[i].Expires)
+	}
+	for i := range p.Traits {
+		u.see(p.Traits[i].Time)
+	}
+	for i := range p.Members {
+		u.see(p.Members[i].Since)
+	}
+	for i := range p.Leaves {
+		u.leaf(p.Leaves[i].Times)
+	}
+}
+
+// leaf has no exception for Never and LongAgo: gaps between times must be
+// whole numbers of units too.
+func (u *unitFinder) leaf(times []subject.Instant) {
+	for _, t := range times {
+		for int64(t)%timeUnits[u.at] != 0 {
+			u.at--
+		}
+	}
+}
+
+func (e *encoder) uvarint(v uint64) { e.b = binary.AppendUvarint(e.b, v) }
+
+func (e *encoder) text(s string) {
+	e.uvarint(uint64(len(s)))
+	e.b = append(e.b, s...)
+}
+
+func (e *encoder) time(t subject.Instant) { e.timeFrom(e.clock, t) }
+
+func (e *encoder) timeFrom(ref, t subject.Instant) {
+	switch t {
+	case subject.Never:
+		e.b = append(e.b, timeNever)
+		return
+	case subject.LongAgo:
+		e.b = append(e.b, timeLongAgo)
+		return
+	case 0:
+		e.b = append(e.b, timeZero)
+		return
+	}
+	d, ok := delta(ref, t)
+	if !ok {
+		e.b = append(e.b, timeRaw)
+		e.b = binary.BigEndian.AppendUint64(e.b, uint64(t))
+		return
+	}
+	e.uvarint(zigzag(d/e.unit) + timeCodes)
+}
+
+// delta returns t - ref if it can be written as a delta.
+func delta(ref, t subject.Instant) (int64, bool) {
+	d := int64(t) - int64(ref)
+	if (d < 0) != (t < ref) || d > maxTimeDelta || d < -maxTimeDelta {
+		return 0, false
+	}
+	return d, true
+}
+
+func zigzag(d int64) uint64   { return uint64(d)<<1 ^ uint64(d>>63) }
+func unzigzag(u uint64) int64 { return int64(u>>1) ^ -int64(u&1) }
+
+func (e *encoder) purpose(p *subject.Purpose) {
+	e.text(p.Key)
+	e.basis(&p.Basis)
+	e.uvarint(uint64(len(p.Traits)))
+	for i := range p.Traits {
+		t := &p.Traits[i]
+		mustAscend(i == 0 || p.Traits[i-1].Key < t.Key)
+		e.text(t.Key)
+		e.time(t.Time)
+		e.b = appendValue(e.b, t.Value)
+	}
+	e.leaves(p.Leaves)
+	e.uvarint(uint64(len(p.Members)))
+	for i := range p.Members {
+		m := &p.Members[i]
+		mustAscend(i == 0 || p.Members[i-1].Segment < m.Segment)
+		e.b = binary.BigEndian.AppendUint32(e.b, m.Segment)
+		e.time(m.Since)
+	}
+}
+
+func (e *encoder) basis(s *subject.Basis) {
+	flags := byte(s.Stop.Status) << basisStopShift
+	if s.Known {
+		flags |= basisKnown
+	}
+	if s.Lapsed {
+		flags |= basisLapsed
+	}
+	e.b = append(e.b, flags)
+	e.time(s.Since)
+	e.time(s.Until)
+	e.time(s.Stop.At)
+	e.uvarint(uint64(len(s.Grants)))
+	before := notBefore(s)
+	for i := range s.Grants {
+		g := &s.Grants[i]
+		mustAscend(g.At >= before)
+		before = g.At
+		e.time(g.At)
+		e.time(g.Expires)
+	}
+}
+
+// notBefore is the earliest instant that a first grant may have: after the stop, if there was one.
+func notBefore(s *subject.Basis) subject.Instant {
+	switch {
+	case s.Stop.Status == subject.NoDecision:
+		return subject.LongAgo
+	case s.Stop.At == math.MaxInt64:
+		return subject.Never
+	}
+	return s.Stop.At + 1
+}
+
+func (e *encoder) leaves(ls []subject.Leaf) {
+	n := 0
+	for i := range ls {
+		mustAscend(i == 0 || ls[i-1].Key < ls[i].Key)
+		if len(ls[i].Times) > 0 {
+			n++
+		}
+	}
+	e.uvarint(uint64(n))
+	for i := range ls {
+		if len(ls[i].Times) > 0 {
+			e.leaf(&ls[i])
+		}
+	}
+}
+
+func (e *encoder) leaf(l *subject.Leaf) {
+	head := uint64(len(l.Times)) << leafCountShift
+	if l.Truncated {
+		head |= leafTruncated
+	}
+	if l.Values != nil {
+		mustAscend(len(l.Values) == len(l.Times))
+		head |= leafHasValues
+	}
+	e.b = binary.BigEndian.AppendUint32(e.b, l.Key)
+	e.uvarint(head)
+	last := len(l.Times) - 1
+	e.time(l.Times[last])
+	for i := last; i > 0; i-- {
+		mustAscend(l.Times[i-1] <= l.Times[i])
+		e.uvarint((uint64(l.Times[i]) - uint64(l.Times[i-1])) / uint64(e.unit))
+	}
+	for i := range l.Values {
+		e.b = appendValue(e.b, l.Values[i])
+	}
+}
+
+func (e *encoder) messages(ms []subject.Message) {
+	e.uvarint(uint64(len(ms)))
+	ref := e.clock
+	for i := range ms {
+		e.b = binary.BigEndian.AppendUint64(e.b, ms[i].Hash)
+		e.timeFrom(ref, ms[i].At)
+		ref = reference(ms[i].At)
+	}
+}

@@ -1,0 +1,444 @@
+package state
+
+import (
+	"bytes"
+	stdcmp "cmp"
+	"errors"
+	"flag"
+	"fmt"
+	"math"
+	"math/big"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/segmentd/segmentd/state/subject"
+)
+
+var rewrite = flag.Bool("rewrite", false, "write the golden files of the present codec version")
+
+// newRand returns a source of randomness whose seed is in the test's output.
+func newRand(t testing.TB) *rand.Rand {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	return rand.New(rand.NewPCG(seed, 0))
+}
+
+// sameRecord compares what is stored of records.
+var sameRecord = cmp.Options{
+	cmpopts.IgnoreFields(subject.Purpose{}, "Armed", "Indexed"),
+	cmpopts.EquateEmpty(),
+	cmp.Comparer(subject.Value.Equal),
+}
+
+func TestRecordsSurviveTheCodec(t *testing.T) {
+	rng := newRand(t)
+	var d Decoder
+	for i := range 5_000 {
+		r := randomRecord(rng)
+		b := AppendRecord(nil, r)
+		got, err := d.Decode(b)
+		if err != nil {
+			t.Fatalf("record %d: %v", i, err)
+		}
+		if diff := cmp.Diff(r, got, sameRecord); diff != "" {
+			t.Fatalf("record %d (-put +got):\n%s", i, diff)
+		}
+		if again := AppendRecord(nil, got); !bytes.Equal(b, again) {
+			t.Fatalf("record %d is written in two ways:\n%x\n%x", i, b, again)
+		}
+		peeked, err := d.Peek(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(got, peeked, sameRecord); diff != "" {
+			t.Fatalf("Peek (-Decode +Peek):\n%s", diff)
+		}
+	}
+}
+
+func TestDecodedRecordsAreIndependent(t *testing.T) {
+	rng := newRand(t)
+	var d Decoder
+	r := randomRecord(rng)
+	b := AppendRecord(nil, r)
+	got, err := d.Decode(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range b {
+		b[i] = 0xee
+	}
+	if _, err := d.Decode(AppendRecord(nil, randomRecord(rng))); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(r, got, sameRecord); diff != "" {
+		t.Fatalf("the record changed with its input or with the next one (-put +got):\n%s", diff)
+	}
+	for i := range got.Purposes {
+		for j := range got.Purposes[i].Leaves {
+			l := &got.Purposes[i].Leaves[j]
+			l.Times = append(l.Times, subject.Never)
+			l.Times[len(l.Times)-1] = 7
+		}
+	}
+	for i := range got.Purposes {
+		for j := range got.Purposes[i].Leaves {
+			l := &got.Purposes[i].Leaves[j]
+			if want := r.Purposes[i].Leaves[j].Times; !slices.Equal(l.Times[:len(want)], want) {
+				t.Fatalf("leaf %d of purpose %d grew into its neighbour", j, i)
+			}
+		}
+	}
+}
+
+func TestDerivedPartsAreNotStored(t *testing.T) {
+	r := subject.NewRecord(subject.ID{Value: "u1"})
+	p := r.EnsurePurpose("marketing")
+	plain := AppendRecord(nil, r)
+	p.Indexed = true
+	p.Arm(3, 77)
+	p.Leaves = []subject.Leaf{{Key: 9}} // without evidence
+	if b := AppendRecord(nil, r); !bytes.Equal(b, plain) {
+		t.Errorf("derived parts changed the encoding:\n%x\n%x", plain, b)
+	}
+}
+
+func TestDecodeRejects(t *testing.T) {
+	good := AppendRecord(nil, sampleRecord())
+	for name, b := range map[string][]byte{
+		"nothing":         nil,
+		"version 0":       append([]byte{0}, good[1:]...),
+		"trailing bytes":  append(slices.Clone(good), 0),
+		"unknown flag":    append([]byte{good[0], good[1] | 0x80}, good[2:]...),
+		"unit 3":          append([]byte{good[0], flagUnitMask}, good[2:]...),
+		"huge id":         {CodecVersion, 0, 0xff, 0xff, 0xff, 0xff, 0x0f},
+		"huge purposes":   {CodecVersion, flagUnitMask &^ (1 << flagUnitShift), 0, 0, 1, 0, 0xff, 0xff, 0xff, 0x7f},
+		"overlong varint": {CodecVersion, flagUnitMask &^ (1 << flagUnitShift), 0, 0x80, 0, 1, 0, 0, 0},
+	} {
+		if _, err := DecodeRecord(b); !errors.Is(err, ErrRecord) {
+			t.Errorf("%s: %v, want %v", name, err, ErrRecord)
+		}
+	}
+	for n := range len(good) {
+		if _, err := DecodeRecord(good[:n]); !errors.Is(err, ErrRecord) {
+			t.Errorf("cut to %d of %d bytes: %v, want %v", n, len(good), err, ErrRecord)
+		}
+	}
+	newer := append([]byte{CodecVersion + 1}, good[1:]...)
+	if _, err := DecodeRecord(newer); !errors.Is(err, ErrNewerVersion) {
+		t.Errorf("newer version: %v, want %v", err, ErrNewerVersion)
+	}
+}
+
+func TestEncodingBrokenInvariantsPanics(t *testing.T) {
+	for name, breakIt := range map[string]func(r *subject.Record){
+		"purposes": func(r *subject.Record) { r.Purposes[0], r.Purposes[1] = r.Purposes[1], r.Purposes[0] },
+		"leaves":   func(r *subject.Record) { slices.Reverse(r.Purposes[0].Leaves) },
+		"members":  func(r *subject.Record) { slices.Reverse(r.Purposes[0].Members) },
+		"traits":   func(r *subject.Record) { slices.Reverse(r.Purposes[0].Traits) },
+		"times":    func(r *subject.Record) { slices.Reverse(r.Purposes[0].Leaves[0].Times) },
+		"values":   func(r *subject.Record) { r.Purposes[0].Leaves[1].Values = r.Purposes[0].Leaves[1].Values[:1] },
+		"grants":   func(r *subject.Record) { slices.Reverse(r.Purposes[1].Basis.Grants) },
+		"stop":     func(r *subject.Record) { r.Purposes[1].Basis.Stop.At = r.Purposes[1].Basis.Grants[0].At },
+	} {
+		r := sampleRecord()
+		breakIt(r)
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s out of order were written", name)
+				}
+			}()
+			AppendRecord(nil, r)
+		}()
+	}
+}
+
+func TestGoldenRecordsDecode(t *testing.T) {
+	names, err := filepath.Glob("testdata/record-v*.bin")
+	if err != nil || len(names) == 0 && !*rewrite {
+		t.Fatalf("no golden files: %v", err)
+	}
+	now := filepath.Join("testdata", fmt.Sprintf("record-v%d.bin", CodecVersion))
+	if *rewrite {
+		if err := os.WriteFile(now, AppendRecord(nil, sampleRecord()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !*rewrite && !slices.Contains(names, now) {
+		t.Errorf("%s is missing: go test -run Golden -rewrite", now)
+	}
+	for _, name := range names {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := DecodeRecord(b)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if diff := cmp.Diff(sampleRecord(), r, sameRecord); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+		if name == now && !bytes.Equal(AppendRecord(nil, r), b) {
+			t.Errorf("%s is not what this version writes: a changed format needs a new CodecVersion", name)
+		}
+	}
+}
+
+func TestRecordsAreSmall(t *testing.T) {
+	for _, c := range []struct {
+		name       string
+		unit, span subject.Instant
+		limit      int
+	}{
+		{"seconds over a day", 1_000_000, subject.Day, 350},
+		{"seconds over a month", 1_000_000, 30 * subject.Day, 450},
+		{"milliseconds over a month", 1_000, 30 * subject.Day, 700},
+	} {
+		n := len(AppendRecord(nil, shopper(rand.New(rand.NewPCG(1, 1)), 1, c.unit, c.span)))
+		t.Logf("%s: %d bytes", c.name, n)
+		if n > c.limit {
+			t.Errorf("%s: %d bytes, want at most %d", c.name, n, c.limit)
+		}
+	}
+}
+
+func FuzzDecodeRecord(f *testing.F) {
+	f.Add(AppendRecord(nil, sampleRecord()))
+	rng := rand.New(rand.NewPCG(1, 2))
+	for range 20 {
+		f.Add(AppendRecord(nil, randomRecord(rng)))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		r, err := DecodeRecord(b)
+		runtime.ReadMemStats(&after)
+		if spent := after.TotalAlloc - before.TotalAlloc; spent > uint64(600*len(b))+64<<10 {
+			t.Fatalf("%d bytes of memory for %d of input", spent, len(b))
+		}
+		if err != nil {
+			return
+		}
+		if again := AppendRecord(nil, r); !bytes.Equal(again, b) {
+			t.Fatalf("a record is written in two ways:\n%x\n%x", b, again)
+		}
+	})
+}
+
+func BenchmarkAppendRecord(b *testing.B) {
+	r := shopper(rand.New(rand.NewPCG(1, 1)), 1, 1_000, 30*subject.Day)
+	buf := AppendRecord(nil, r)
+	b.ReportAllocs()
+	for b.Loop() {
+		buf = AppendRecord(buf[:0], r)
+	}
+	b.ReportMetric(float64(len(buf)), "bytes")
+}
+
+func BenchmarkDecodeRecord(b *testing.B) {
+	data := AppendRecord(nil, shopper(rand.New(rand.NewPCG(1, 1)), 1, 1_000, 30*subject.Day))
+	var d Decoder
+	b.Run("Decode", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := d.Decode(data); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("Peek", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := d.Peek(data); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+// sampleRecord has one of everything that the codec writes. The golden files hold it.
+func sampleRecord() *subject.Record {
+	const at = subject.Instant(1_767_225_600_123_000) // 2026-01-01, whole milliseconds
+	wide, _ := subject.ParseNumber("-123456789012345678901234567890.5")
+	price, _ := subject.ParseNumber("49.90")
+	r := subject.NewRecord(subject.ID{Type: subject.AnonymousID, Value: "zoë-ß-1"})
+	r.Version, r.Clock, r.Next = 300, at, at+subject.Day
+	r.Purposes = []subject.Purpose{
+		{Key: "marketing",
+			Basis:  subject.Basis{Known: true, Since: subject.LongAgo, Until: subject.Never},
+			Traits: []subject.Trait{{Key: "age", Time: at - 1000, Value: subject.OfInt(42)}, {Key: "plan", Time: at, Value: subject.Value{}}, {Key: "tags", Time: at, Value: sampleValue(wide)}},
+			Leaves: []subject.Leaf{
+				{Key: 7, Truncated: true, Times: []subject.Instant{at - 5*subject.Day, at - subject.Day, at - subject.Day, at}},
+				{Key: math.MaxUint32, Times: []subject.Instant{at - 2000, at - 1000}, Values: []subject.Value{subject.OfNumber(price), subject.OfString("EUR")}},
+			},
+			Members: []subject.Membership{{Segment: 1, Since: at}, {Segment: 0xdeadbeef, Since: at - subject.Day}},
+		},
+		{Key: "research", Basis: subject.Basis{Lapsed: true, Until: at, Stop: subject.Stop{At: at - 2*subject.Day, Status: subject.Withdrawn},
+			Grants: []subject.Grant{{At: at - subject.Day, Expires: at}, {At: at, Expires: subject.Never}}}},
+	}
+	r.Messages = []subject.Message{{Hash: 0x0102030405060708, At: at - 1000}, {Hash: math.MaxUint64, At: at}}
+	return r
+}
+
+func sampleValue(wide subject.Number) subject.Value {
+	small, _ := subject.Decimal(-7, -300)
+	return subject.OfMap([]subject.Field{
+		{Key: "list", Value: subject.OfList([]subject.Value{subject.True, subject.False, {}, subject.OfNumber(wide), subject.OfNumber(small)})},
+		{Key: "times", Value: subject.OfList([]subject.Value{subject.OfTime(1), subject.OfTime(-1_000), subject.OfTime(5_000_000), subject.OfTime(subject.Never), subject.OfDuration(-5)})},
+		{Key: "empty", Value: subject.OfList(nil)},
+		{Key: "", Value: subject.OfMap(nil)},
+		{Key: "ints", Value: subject.OfList([]subject.Value{subject.OfInt(math.MinInt64), subject.OfInt(math.MaxInt64), subject.OfInt(0), subject.OfInt(1_000_000)})},
+	})
+}
+
+// shopper is a record as most are: 20 leaves of 5 times within a span, 5 segments.
+func shopper(rng *rand.Rand, n int, unit, span subject.Instant) *subject.Record {
+	const start = subject.Instant(1_790_000_000_000_000)
+	r := subject.NewRecord(subject.ID{Value: fmt.Sprintf("customer-%07d", n)})
+	r.Version, r.Clock = uint64(rng.IntN(100)), start
+	p := r.EnsurePurpose("marketing")
+	p.Basis.Known, p.Basis.Since = true, start-60*subject.Day
+	p.Basis.Grants = []subject.Grant{{At: p.Basis.Since, Expires: subject.Never}}
+	for range 20 {
+		l := p.EnsureLeaf(rng.Uint32())
+		for range 5 {
+			l.Times = append(l.Times, start-subject.Instant(rng.Int64N(int64(span/unit)))*unit)
+		}
+		slices.Sort(l.Times)
+	}
+	for range 5 {
+		p.SetMember(rng.Uint32(), true, start-subject.Instant(rng.Int64N(int64(span/unit)))*unit)
+	}
+	r.Next = start + subject.Instant(rng.Int64N(int64(span/unit)))*unit
+	return r
+}
+
+// randomRecord keeps the INVARIANTs and nothing else.
+func randomRecord(rng *rand.Rand) *subject.Record {
+	g := generator{rng: rng, unit: []int64{1, 1_000, 1_000_000}[rng.IntN(3)]}
+	r := &subject.Record{ID: subject.ID{Type: subject.IDType(rng.IntN(2)), Value: g.text()}, Version: rng.Uint64() >> rng.IntN(64), Clock: g.time(), Next: g.time()}
+	key := ""
+	for range rng.IntN(4) {
+		key += g.text() + "k"
+		r.Purposes = append(r.Purposes, g.purpose(key))
+	}
+	for range rng.IntN(5) {
+		r.Messages = append(r.Messages, subject.Message{Hash: rng.Uint64(), At: g.time()})
+	}
+	return r
+}
+
+type generator struct {
+	rng  *rand.Rand
+	unit int64
+}
+
+func (g generator) text() string {
+	b := make([]byte, g.rng.IntN(12))
+	for i := range b {
+		b[i] = byte('a' + g.rng.IntN(26))
+	}
+	return string(b)
+}
+
+func (g generator) time() subject.Instant {
+	switch g.rng.IntN(12) {
+	case 0:
+		return subject.Never
+	case 1:
+		return subject.LongAgo
+	case 2:
+		return 0
+	case 3:
+		return subject.Instant(g.rng.Int64() - g.rng.Int64())
+	}
+	return subject.Instant((1_790_000_000_000_000 + g.rng.Int64N(1<<42) - 1<<41) / g.unit * g.unit)
+}
+
+func (g generator) purpose(key string) subject.Purpose {
+	p := subject.Purpose{Key: key}
+	p.Basis = subject.Basis{Known: g.rng.IntN(2) == 0, Lapsed: g.rng.IntN(2) == 0, Since: g.time(), Until: g.time(),
+		Stop: subject.Stop{At: g.time(), Status: subject.Status(g.rng.IntN(5))}}
+	for range g.rng.IntN(4) {
+		if grant := (subject.Grant{At: g.time(), Expires: g.time()}); p.Basis.Stop.Status == subject.NoDecision || grant.At > p.Basis.Stop.At {
+			p.Basis.Grants = append(p.Basis.Grants, grant)
+		}
+	}
+	slices.SortFunc(p.Basis.Grants, func(a, b subject.Grant) int { return stdcmp.Compare(a.At, b.At) })
+	last := ""
+	for range g.rng.IntN(4) {
+		last += "a" + g.text()
+		p.Traits = append(p.Traits, subject.Trait{Key: last, Time: g.time(), Value: g.value(3)})
+	}
+	for range g.rng.IntN(5) {
+		l := p.EnsureLeaf(g.rng.Uint32() >> g.rng.IntN(32))
+		l.Truncated = g.rng.IntN(2) == 0
+		l.Times, l.Values = nil, nil
+		for range 1 + g.rng.IntN(6) {
+			l.Times = append(l.Times, g.time())
+		}
+		slices.Sort(l.Times)
+		if g.rng.IntN(2) == 0 {
+			for range l.Times {
+				l.Values = append(l.Values, g.value(2))
+			}
+		}
+	}
+	for range g.rng.IntN(5) {
+		p.SetMember(g.rng.Uint32()>>g.rng.IntN(32), true, g.time())
+	}
+	return p
+}
+
+func (g generator) value(depth int) subject.Value {
+	switch k := g.rng.IntN(9); {
+	case k == 0:
+		return subject.Value{}
+	case k == 1:
+		return subject.OfBool(g.rng.IntN(2) == 0)
+	case k == 2:
+		return subject.OfString(g.text())
+	case k == 3:
+		return subject.OfTime(g.time())
+	case k == 4:
+		return subject.OfDuration(g.rng.Int64() - g.rng.Int64())
+	case k == 5 && depth > 0:
+		l := make([]subject.Value, g.rng.IntN(12))
+		for i := range l {
+			l[i] = g.value(depth - 1)
+		}
+		return subject.OfList(l)
+	case k == 6 && depth > 0:
+		fields := make([]subject.Field, g.rng.IntN(12))
+		for i := range fields {
+			fields[i] = subject.Field{Key: fmt.Sprint(g.text(), i), Value: g.value(depth - 1)}
+		}
+		return subject.OfMap(fields)
+	}
+	return subject.OfNumber(g.number())
+}
+
+func (g generator) number() subject.Number {
+	for {
+		if g.rng.IntN(4) == 0 {
+			wide := new(big.Int).Mul(big.NewInt(g.rng.Int64()), big.NewInt(g.rng.Int64()))
+			wide.Mul(wide, big.NewInt(int64(1-2*g.rng.IntN(2))))
+			if n, ok := subject.DecimalBig(wide, int32(g.rng.IntN(500)-250)); ok {
+				return n
+			}
+			continue
+		}
+		if n, ok := subject.Decimal((g.rng.Int64()-g.rng.Int64())>>g.rng.IntN(64), int32(g.rng.IntN(40)-20)); ok {
+			return n
+		}
+	}
+}

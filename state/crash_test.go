@@ -1,0 +1,190 @@
+package state
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/segmentd/segmentd/state/subject"
+)
+
+// crashDir names the environment variable that makes the test binary the child
+// of the crash test: it commits to the image in that directory until killed.
+const crashDir = "SEGMENTD_STATE_CRASH_DIR"
+
+const (
+	crashSubjects = 500
+	crashBatch    = 40
+)
+
+func crashOptions() Options {
+	opts := testOptions()
+	opts.OverlayBytes, opts.WriteDelay = 16<<10, 2*time.Millisecond
+	return opts
+}
+
+// inTransaction tells which subjects transaction n touches: what it leaves in
+// each is derived from n alone.
+func inTransaction(n uint64) []*subject.Record {
+	rng := rand.New(rand.NewPCG(n, 0))
+	var rs []*subject.Record
+	for _, i := range rng.Perm(crashSubjects)[:crashBatch] {
+		r := simple(i, n, subject.Instant(n*1000+rng.Uint64N(5000)))
+		p := r.EnsurePurpose("p")
+		p.EnsureLeaf(uint32(i)).Times = []subject.Instant{subject.Instant(n)}
+		rs = append(rs, r)
+	}
+	return rs
+}
+
+// crashChild goes on from the image's position for ever and prints each
+// transaction it has committed.
+func crashChild(dir string) {
+	if err := commitForEver(dir); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func commitForEver(dir string) error {
+	s, err := Open(dir, crashOptions())
+	if err != nil {
+		return err
+	}
+	if why := s.Discarded(); why != "" {
+		return fmt.Errorf("discarded: %s", why)
+	}
+	p, err := s.Partition(3)
+	if err != nil {
+		return err
+	}
+	cp, _, _ := p.Position()
+	for n := cp.Transaction + 1; ; n++ {
+		for {
+			r, _, ok, err := p.Due(subject.Instant(n * 1000))
+			if err != nil {
+				return err
+			}
+			if !ok {
+				break
+			}
+			r.Next = subject.Never
+			if err := p.Put(r); err != nil {
+				return err
+			}
+		}
+		for _, r := range inTransaction(n) {
+			if err := p.Put(r); err != nil {
+				return err
+			}
+		}
+		if err := p.Commit(checkpoint(n), int64(n)*100); err != nil {
+			return err
+		}
+		fmt.Println(n)
+	}
+}
+
+func TestKilledProcessesLeaveAPrefix(t *testing.T) {
+	rng := newRand(t)
+	rounds := 15
+	if testing.Short() {
+		rounds = 3
+	}
+	dir, before := t.TempDir(), uint64(0)
+	for round := range rounds {
+		committed := runAndKill(t, dir, rng)
+		before = checkPrefix(t, dir, before, committed)
+		t.Logf("round %d: at least %d committed, the image is at %d", round, committed, before)
+	}
+}
+
+// runAndKill lets a child commit, kills it and returns the last transaction
+// that it told of.
+func runAndKill(t *testing.T, dir string, rng *rand.Rand) (last uint64) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), crashDir+"="+dir)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(out)
+	kill := rng.IntN(400)
+	for n := 0; lines.Scan(); n++ {
+		if last, err = strconv.ParseUint(lines.Text(), 10, 64); err != nil {
+			t.Fatal(err)
+		}
+		if n == kill {
+			if err := cmd.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	var exit *exec.ExitError
+	if err := cmd.Wait(); !errors.As(err, &exit) || exit.Exited() {
+		t.Fatalf("the child ended by itself: %v: %s", err, stderr.String())
+	}
+	return last
+}
+
+// checkPrefix holds the image against the transactions up to its position: no
+// record may be older than that.
+func checkPrefix(t *testing.T, dir string, before, committed uint64) uint64 {
+	t.Helper()
+	s := openStore(t, dir, crashOptions())
+	p := openPartition(t, s, 3)
+	if why := s.Discarded(); why != "" {
+		t.Fatalf("the image was thrown away: %s", why)
+	}
+	cp, next, ok := p.Position()
+	if ok && next != int64(cp.Transaction)*100 {
+		t.Fatalf("position %d belongs to another transaction than %d", next, cp.Transaction)
+	}
+	if cp.Transaction < before || cp.Transaction > committed+1 {
+		t.Fatalf("the image is at transaction %d; before it was at %d, now %d are known to be committed", cp.Transaction, before, committed)
+	}
+	want := map[string]uint64{}
+	for n := uint64(1); n <= cp.Transaction; n++ {
+		for _, r := range inTransaction(n) {
+			want[r.ID.Value] = n
+		}
+	}
+	err := p.Each(func(r *subject.Record) error {
+		if r.Version < want[r.ID.Value] {
+			return fmt.Errorf("%s is of transaction %d, want %d", r.ID.Value, r.Version, want[r.ID.Value])
+		}
+		if got := r.Purpose("p").Leaf(r.Purposes[0].Leaves[0].Key).Times[0]; got != subject.Instant(r.Version) {
+			return fmt.Errorf("%s mixes transactions %d and %d", r.ID.Value, r.Version, got)
+		}
+		delete(want, r.ID.Value)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(want) > 0 {
+		t.Fatalf("%d subjects are lost", len(want))
+	}
+	if _, err := p.Digest(); err != nil { // timers
+		t.Fatal(err)
+	}
+	// Left open for good: marked as still running, like the killed child's.
+	mark := s.mark
+	if err := errors.Join(p.Close(), s.Close(), (&directory{path: dir}).write(mark)); err != nil {
+		t.Fatal(err)
+	}
+	return cp.Transaction
+}

@@ -1,0 +1,407 @@
+package state
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/bits"
+	"slices"
+
+	"github.com/segmentd/segmentd/state/subject"
+)
+
+// ErrNewerVersion means that something was written by a newer version of
+// segmentd, in a format this one does not know.
+var ErrNewerVersion = errors.New("written by a newer version of segmentd")
+
+// ErrRecord means that bytes are no record.
+var ErrRecord = errors.New("not a subject record")
+
+// DecodeRecord reads what AppendRecord wrote and rejects all else (ErrRecord),
+// trailing bytes and other spellings of a record included. A version that this
+// one does not know is ErrNewerVersion. The record keeps nothing of b.
+func DecodeRecord(b []byte) (*subject.Record, error) {
+	var d Decoder
+	return d.Decode(b)
+}
+
+// Decoder decodes records one after the other and keeps its working memory.
+// The zero Decoder is ready. Not safe for concurrent use.
+type Decoder struct {
+	b     []byte // what is left
+	bad   bool
+	unit  int64
+	clock subject.Instant
+	names map[string]string // purpose and trait keys met so far
+
+	record   subject.Record
+	purposes []subject.Purpose
+	spans    []span
+	grants   []subject.Grant
+	traits   []subject.Trait
+	leaves   []subject.Leaf
+	counts   []int // times of each leaf; negative: without values
+	times    []subject.Instant
+	values   []subject.Value
+	members  []subject.Membership
+	messages []subject.Message
+}
+
+// span is how much of the shared arrays one purpose has.
+type span struct{ grants, traits, leaves, members int }
+
+// maxNames bounds the memory for keys that repeat between records.
+const maxNames = 4096
+
+// Decode decodes a record that is the caller's.
+func (d *Decoder) Decode(b []byte) (*subject.Record, error) {
+	if err := d.parse(b); err != nil {
+		return nil, err
+	}
+	r := d.record
+	r.Messages = slices.Clone(d.messages)
+	own := Decoder{spans: d.spans, counts: d.counts,
+		purposes: slices.Clone(d.purposes), grants: slices.Clone(d.grants), traits: slices.Clone(d.traits), leaves: slices.Clone(d.leaves),
+		times: slices.Clone(d.times), values: slices.Clone(d.values), members: slices.Clone(d.members)}
+	own.assemble()
+	r.Purposes = own.purposes
+	return &r, nil
+}
+
+// Peek decodes a record that is valid until the Decoder's next use.
+func (d *Decoder) Peek(b []byte) (*subject.Record, error) {
+	if err := d.parse(b); err != nil {
+		return nil, err
+	}
+	d.assemble()
+	d.record.Purposes, d.record.Messages = d.purposes, d.messages
+	return &d.record, nil
+}
+
+func (d *Decoder) parse(b []byte) error {
+	d.begin(b)
+	version := d.byte()
+	if !d.bad && version > CodecVersion {
+		return fmt.Errorf("record format %d: %w", version, ErrNewerVersion)
+	}
+	d.require(version == CodecVersion)
+	flags := d.byte()
+	unit := int(flags&flagUnitMask) >> flagUnitShift
+	if flags&^flagsAll != 0 || unit >= len(timeUnits) || d.bad {
+		return ErrRecord
+	}
+	d.unit = timeUnits[unit]
+	d.body(subject.IDType(flags & flagAnonymous))
+	if d.bad || len(d.b) > 0 || !d.unitIsCoarsest(unit) {
+		return ErrRecord
+	}
+	return nil
+}
+
+func (d *Decoder) begin(b []byte) {
+	d.b, d.bad, d.clock, d.record = b, false, 0, subject.Record{}
+	d.purposes, d.spans, d.grants, d.traits = d.purposes[:0], d.spans[:0], d.grants[:0], d.traits[:0]
+	d.leaves, d.counts, d.times, d.values = d.leaves[:0], d.counts[:0], d.times[:0], d.values[:0]
+	d.members, d.messages = d.members[:0], d.messages[:0]
+	if d.names == nil || len(d.names) > maxNames {
+		d.names = map[string]string{}
+	}
+}
+
+func (d *Decoder) body(t subject.IDType) {
+	r := &d.record
+	r.ID = subject.ID{Type: t, Value: string(d.bytes())}
+	r.Version = d.uvarint()
+	r.Clock = d.time()
+	d.clock = reference(r.Clock)
+	r.Next = d.time()
+	for range d.count(minPurposeBytes) {
+		d.purpose()
+	}
+	d.readMessages()
+}
+
+// The fewest bytes that parts of a record take: counts are held against what
+// is left before anything is allocated.
+const (
+	minPurposeBytes = 9
+	minGrantBytes   = 2
+	minTraitBytes   = 3
+	minLeafBytes    = 6
+	minMemberBytes  = 5
+	minMessageBytes = 9
+)
+
+func (d *Decoder) purpose() {
+	p := subject.Purpose{Key: d.name()}
+	if n := len(d.purposes); n > 0 {
+		d.require(d.purposes[n-1].Key < p.Key)
+	}
+	var s span
+	s.grants = d.basis(&p.Basis)
+	s.traits = d.readTraits()
+	s.leaves = d.readLeaves()
+	s.members = d.readMembers()
+	d.purposes, d.spans = append(d.purposes, p), append(d.spans, s)
+}
+
+func (d *Decoder) basis(s *subject.Basis) (grants int) {
+	flags := d.byte()
+	s.Known, s.Lapsed = flags&basisKnown != 0, flags&basisLapsed != 0
+	s.Stop.Status = subject.Status(flags >> basisStopShift)
+	d.require(s.Stop.Status <= subject.Objected)
+	s.Since, s.Until, s.Stop.At = d.time(), d.time(), d.time()
+	grants = d.count(minGrantBytes)
+	before := notBefore(s)
+	for range grants {
+		g := subject.Grant{At: d.time(), Expires: d.time()}
+		d.require(g.At >= before)
+		before = g.At
+		d.grants = append(d.grants, g)
+	}
+	return grants
+}
+
+func (d *Decoder) readTraits() int {
+	n := d.count(minTraitBytes)
+	for i := range n {
+		t := subject.Trait{Key: d.name(), Time: d.time(), Value: d.value(0)}
+		d.require(i == 0 || d.traits[len(d.traits)-1].Key < t.Key)
+		d.traits = append(d.traits, t)
+	}
+	return n
+}
+
+func (d *Decoder) readLeaves() int {
+	n := d.count(minLeafBytes)
+	for i := range n {
+		l := subject.Leaf{Key: d.uint32()}
+		d.require(i == 0 || d.leaves[len(d.leaves)-1].Key < l.Key)
+		head := d.uvarint()
+		l.Truncated = head&leafTruncated != 0
+		times := head >> leafCountShift
+		if times == 0 || times > uint64(len(d.b)) {
+			d.fail()
+			return i
+		}
+		d.readTimes(int(times))
+		count := -int(times)
+		if head&leafHasValues != 0 {
+			count = int(times)
+			for range times {
+				d.values = append(d.values, d.value(0))
+			}
+		}
+		d.leaves, d.counts = append(d.leaves, l), append(d.counts, count)
+	}
+	return n
+}
+
+// readTimes reads n times, newest first, and appends them in ascending order.
+func (d *Decoder) readTimes(n int) {
+	at := len(d.times)
+	d.times = append(d.times, make([]subject.Instant, n)...)
+	t := d.time()
+	for i := at + n - 1; ; i-- {
+		d.times[i] = t
+		if i == at {
+			return
+		}
+		hi, lo := bits.Mul64(d.uvarint(), uint64(d.unit))
+		older := subject.Instant(uint64(t) - lo)
+		d.require(hi == 0 && older <= t && uint64(t)-uint64(older) == lo)
+		t = older
+	}
+}
+
+func (d *Decoder) readMembers() int {
+	n := d.count(minMemberBytes)
+	for i := range n {
+		m := subject.Membership{Segment: d.uint32(), Since: d.time()}
+		d.require(i == 0 || d.members[len(d.members)-1].Segment < m.Segment)
+		d.members = append(d.members, m)
+	}
+	return n
+}
+
+func (d *Decoder) readMessages() {
+	ref := d.clock
+	for range d.count(minMessageBytes) {
+		var m subject.Message
+		if b := d.take(8); len(b) == 8 {
+			m.Hash = binary.BigEndian.Uint64(b)
+		}
+		m.At = d.timeFrom(ref)
+		ref = reference(m.At)
+		d.messages = append(d.messages, m)
+	}
+}
+
+// assemble gives every purpose and leaf its part of the shared arrays, with no
+// room to grow into the next one's.
+func (d *Decoder) assemble() {
+	grants, traits, leaves, members := d.grants, d.traits, d.leaves, d.members
+	times, values, counts := d.times, d.values, d.counts
+	for i := range d.purposes {
+		p, s := &d.purposes[i], d.spans[i]
+		p.Basis.Grants, grants = cut(grants, s.grants)
+		p.Traits, traits = cut(traits, s.traits)
+		p.Leaves, leaves = cut(leaves, s.leaves)
+		p.Members, members = cut(members, s.members)
+		for j := range p.Leaves {
+			n := counts[j]
+			if n > 0 {
+				p.Leaves[j].Values, values = cut(values, n)
+			}
+			p.Leaves[j].Times, times = cut(times, max(n, -n))
+		}
+		counts = counts[len(p.Leaves):]
+	}
+}
+
+func cut[T any](s []T, n int) (head, tail []T) {
+	if n == 0 {
+		return nil, s
+	}
+	return s[:n:n], s[n:]
+}
+
+// unitIsCoarsest reports whether the encoder would have chosen the unit.
+func (d *Decoder) unitIsCoarsest(unit int) bool {
+	u := unitFinder{at: len(timeUnits) - 1}
+	u.see(d.record.Clock)
+	u.see(d.record.Next)
+	for i := range d.purposes {
+		u.see(d.purposes[i].Basis.Since)
+		u.see(d.purposes[i].Basis.Until)
+		u.see(d.purposes[i].Basis.Stop.At)
+	}
+	for i := range d.grants {
+		u.see(d.grants[i].At)
+		u.see(d.grants[i].Expires)
+	}
+	for i := range d.traits {
+		u.see(d.traits[i].Time)
+	}
+	for i := range d.members {
+		u.see(d.members[i].Since)
+	}
+	for i := range d.messages {
+		u.see(d.messages[i].At)
+	}
+	u.leaf(d.times)
+	return u.at == unit
+}
+
+func (d *Decoder) fail() { d.bad, d.b = true, nil }
+
+func (d *Decoder) require(ok bool) {
+	if !ok {
+		d.fail()
+	}
+}
+
+func (d *Decoder) byte() byte {
+	if len(d.b) == 0 {
+		d.fail()
+		return 0
+	}
+	c := d.b[0]
+	d.b = d.b[1:]
+	return c
+}
+
+func (d *Decoder) uint32() uint32 {
+	if len(d.b) < 4 {
+		d.fail()
+		return 0
+	}
+	v := binary.BigEndian.Uint32(d.b)
+	d.b = d.b[4:]
+	return v
+}
+
+// uvarint reads a uvarint in its shortest form.
+func (d *Decoder) uvarint() uint64 {
+	if len(d.b) > 0 && d.b[0] < 0x80 {
+		v := d.b[0]
+		d.b = d.b[1:]
+		return uint64(v)
+	}
+	v, n := binary.Uvarint(d.b)
+	if n <= 0 || d.b[n-1] == 0 {
+		d.fail()
+		return 0
+	}
+	d.b = d.b[n:]
+	return v
+}
+
+func (d *Decoder) varint() int64 { return unzigzag(d.uvarint()) }
+
+// count reads how many parts of at least size bytes follow.
+func (d *Decoder) count(size int) int {
+	n := d.uvarint()
+	if n > uint64(len(d.b)/size) {
+		d.fail()
+		return 0
+	}
+	return int(n)
+}
+
+// take returns the next n bytes of the input.
+func (d *Decoder) take(n uint64) []byte {
+	if n > uint64(len(d.b)) {
+		d.fail()
+		return nil
+	}
+	b := d.b[:n]
+	d.b = d.b[n:]
+	return b
+}
+
+func (d *Decoder) bytes() []byte { return d.take(d.uvarint()) }
+
+// name reads a key that repeats between records; they share one copy of it.
+func (d *Decoder) name() string {
+	b := d.bytes()
+	if s, ok := d.names[string(b)]; ok {
+		return s
+	}
+	s := string(b)
+	d.names[s] = s
+	return s
+}
+
+func (d *Decoder) time() subject.Instant { return d.timeFrom(d.clock) }
+
+func (d *Decoder) timeFrom(ref subject.Instant) subject.Instant {
+	code := d.uvarint()
+	switch code {
+	case timeNever:
+		return subject.Never
+	case timeLongAgo:
+		return subject.LongAgo
+	case timeZero:
+		return 0
+	case timeRaw:
+		return d.rawTime(ref)
+	}
+	units := unzigzag(code - timeCodes)
+	t := subject.Instant(int64(ref) + units*d.unit)
+	// The same instant must have come out of delta.
+	back, ok := delta(ref, t)
+	d.require(ok && back == units*d.unit && back/d.unit == units && t != 0 && t != subject.Never && t != subject.LongAgo)
+	return t
+}
+
+func (d *Decoder) rawTime(ref subject.Instant) subject.Instant {
+	b := d.take(8)
+	if len(b) < 8 {
+		return 0
+	}
+	t := subject.Instant(binary.BigEndian.Uint64(b))
+	_, ok := delta(ref, t)
+	d.require(!ok && t != 0 && t != subject.Never && t != subject.LongAgo)
+	return t
+}

@@ -1,0 +1,8 @@
+//go:build !unix
+
+package state
+
+import "os"
+
+// lockFile takes no lock: here only Badger's own keeps a second process out.
+func lockFile(*os.File) (held bool, err error) { return true, nil }

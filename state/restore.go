@@ -1,0 +1,199 @@
+package state
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/segmentd/segmentd/state/subject"
+)
+
+// Restore applies one record of the changelog, in its order; a nil value is a
+// tombstone. Key and value are not kept. Nothing must be dirty. What is
+// restored can be read at once; it is written behind, without a position until
+// RestoreDone. A key that is neither a subject's nor one of the fixed ones, and
+// a value that is no record, are errors.
+func (p *Partition) Restore(key, value []byte) error {
+	switch {
+	case bytes.Equal(key, CheckpointKey):
+		return nil
+	case bytes.Equal(key, DictionaryKey):
+		return p.restoreDictionary(value)
+	case len(key) != KeyBytes:
+		return fmt.Errorf("restore partition %d: a changelog key of %d bytes: %w", p.id, len(key), ErrRecord)
+	}
+	next := subject.Never
+	if value != nil {
+		r, err := p.decoder.Peek(value)
+		if err != nil {
+			return fmt.Errorf("restore partition %d: %w", p.id, err)
+		}
+		next = r.Next
+		value = bytes.Clone(value)
+	}
+	k := Key(key)
+	if e := p.cache.entries[k]; e != nil {
+		p.cache.remove(e)
+	}
+	p.subjects = -1
+	t := timer{next, k}
+	err := p.overlay.add(func(b *batch) {
+		b.put(k, value)
+		if next != subject.Never {
+			b.setTimer(t, true)
+		}
+	})
+	if next != subject.Never {
+		p.window.arm(t)
+	}
+	return err
+}
+
+func (p *Partition) restoreDictionary(value []byte) error {
+	p.dictionary = bytes.Clone(value)
+	if p.dictionary == nil {
+		p.dictionary = []byte{}
+	}
+	return p.overlay.add(func(b *batch) { b.dictionary = p.dictionary })
+}
+
+// RestoreDone ends a catch-up, or marks how far it has come: all restored
+// before and then the position are in Badger when it returns.
+func (p *Partition) RestoreDone(cp Checkpoint, next int64) error {
+	position, err := encodePosition(cp, next)
+	if err != nil {
+		return err
+	}
+	if err := p.overlay.add(func(b *batch) { b.position, b.checkpoint, b.next = position, cp, next }); err != nil {
+		return fmt.Errorf("restore partition %d: %w", p.id, err)
+	}
+	p.position = placed{cp, next, true}
+	return p.Flush(context.Background())
+}
+
+// Dictionary returns the opaque value last restored or set under
+// DictionaryKey, empty if there is none. It must not be changed.
+func (p *Partition) Dictionary() []byte { return p.dictionary }
+
+// SetDictionary keeps a value as if it had been restored: the caller writes it
+// to the changelog under DictionaryKey, in the transaction that the next Commit
+// tells of. It is copied.
+func (p *Partition) SetDictionary(value []byte) {
+	p.dictionary, p.unsaved = append([]byte{}, value...), true
+}
+
+// Wipe throws the partition's image away: it is then empty and has no position.
+func (p *Partition) Wipe() error {
+	p.overlay.drop()
+	p.forget()
+	p.dictionary, p.unsaved = nil, false
+	if err := p.store.drop(p.space); err != nil {
+		return p.readError(err)
+	}
+	p.position = placed{}
+	p.overlay.reset()
+	return p.refill()
+}
+
+// drop removes a partition's keys, the position first: should the process die
+// meanwhile, an image without a position is dropped when it is opened.
+func (s *Store) drop(space keyspace) (err error) {
+	defer guard(&err)
+	s.dropping.Lock()
+	defer s.dropping.Unlock()
+	err = s.db.Update(func(txn *badger.Txn) error { return txn.Delete(space.meta(positionName)) })
+	if err != nil {
+		return damage(err)
+	}
+	return damage(s.db.DropPrefix(space.prefix()))
+}
+
+// Each calls f with every committed record, in order of key. The record is
+// valid during the call and must not be changed. It counts the subjects.
+func (p *Partition) Each(f func(*subject.Record) error) error {
+	n := int64(0)
+	var d Decoder
+	err := p.each(func(_ Key, value []byte) error {
+		r, err := d.Peek(value)
+		if err != nil {
+			return p.readError(err)
+		}
+		n++
+		return f(r)
+	})
+	if err == nil {
+		p.subjects = n
+	}
+	return err
+}
+
+// each passes every committed record's key and encoding to f, in order of key.
+func (p *Partition) each(f func(Key, []byte) error) error {
+	if err := p.Flush(context.Background()); err != nil {
+		return err
+	}
+	prefix := p.space.prefix(kindRecord)
+	return p.store.scan(prefix, prefix, func(item *badger.Item) (bool, error) {
+		key, ok := recordOf(item.Key())
+		if !ok {
+			return false, p.readError(ErrDamaged)
+		}
+		return true, item.Value(func(b []byte) error { return f(key, b) })
+	})
+}
+
+// ErrTimers means that the image breaks the INVARIANT on timers.
+var ErrTimers = errors.New("a record's timer is missing")
+
+// Digest returns the SHA-256 of all committed records in order of key: two
+// images with equal digests answer alike. Timers are checked (ErrTimers) and
+// not digested: they are hints, of which one image may have more than another.
+func (p *Partition) Digest() (string, error) {
+	if err := p.Flush(context.Background()); err != nil {
+		return "", err
+	}
+	earliest, err := p.earliestTimers()
+	if err != nil {
+		return "", err
+	}
+	h, d := sha256.New(), Decoder{}
+	var size [8]byte
+	err = p.each(func(key Key, value []byte) error {
+		r, err := d.Peek(value)
+		if err != nil {
+			return p.readError(err)
+		}
+		if at, ok := earliest[key]; r.Next != subject.Never && (!ok || at > r.Next) {
+			return fmt.Errorf("partition %d: %w", p.id, ErrTimers)
+		}
+		binary.BigEndian.PutUint64(size[:], uint64(len(value)))
+		h.Write(key[:])
+		h.Write(size[:])
+		h.Write(value)
+		return nil
+	})
+	return hex.EncodeToString(h.Sum(nil)), err
+}
+
+// earliestTimers returns the earliest timer of each subject in Badger.
+func (p *Partition) earliestTimers() (map[Key]subject.Instant, error) {
+	earliest := map[Key]subject.Instant{}
+	prefix := p.space.prefix(kindTimer)
+	err := p.store.scan(prefix, prefix, func(item *badger.Item) (bool, error) {
+		t, ok := timerOf(item.Key())
+		if !ok {
+			return false, p.readError(ErrDamaged)
+		}
+		if _, later := earliest[t.key]; !later {
+			earliest[t.key] = t.at
+		}
+		return true, nil
+	})
+	return earliest, err
+}

@@ -1,0 +1,229 @@
+// Package state keeps the local image of the changelog: the records and timers
+// of the partitions that this process owns, in one Badger database, behind an
+// overlay of what is committed and not yet written and a cache of decoded
+// records. Kafka is the truth; the image may be lost at any time and is
+// restored from the changelog.
+//
+// The package also owns the formats that image and changelog share: the codec
+// of subject records, the keyed hash that names them, and the checkpoint.
+//
+// INVARIANT: a partition's position is never ahead of its records: whatever
+// moment the process dies, the image holds every record that the changelog had
+// before the position. It may hold newer ones; catching up from the position
+// brings all to the same state.
+package state
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+)
+
+// Errors of the store. All but ErrDamaged need the operator; their messages say
+// what to do.
+var (
+	// ErrInUse: another process, or another Store, has the data directory open.
+	ErrInUse = errors.New("in use by another process")
+	// ErrForeign: the data directory holds files that are not segmentd's. Nothing was touched.
+	ErrForeign = errors.New("not a data directory of segmentd")
+	// ErrDamaged: what was read cannot have been written. The image is thrown away
+	// when it is next opened.
+	ErrDamaged = errors.New("the local image is damaged")
+	// ErrClosed: the partition or the store is closed.
+	ErrClosed = errors.New("closed")
+)
+
+// Options are the settings of a Store. Group and Secret are required.
+type Options struct {
+	Group  string
+	Secret []byte // of the keyed hash
+
+	CacheBytes   int           // of decoded records, over all partitions: 256 MiB (an estimate)
+	OverlayBytes int           // a partition's committed records are written at the latest when they exceed it: 8 MiB
+	WriteDelay   time.Duration // and after it: 1 s
+	TimerWindow  int           // timers a partition keeps in memory, up to twice as many: 65,536
+
+	// Ours are names in the data directory that other parts of the process own.
+	Ours   []string
+	Logger *slog.Logger // nil: none
+	// WriteObserved is told how long each write to Badger took, from the writer's goroutine; nil: nobody.
+	WriteObserved func(time.Duration)
+
+	bootFile string // for tests
+}
+
+func (o Options) withDefaults() Options {
+	o.CacheBytes = cmp.Or(o.CacheBytes, 256<<20)
+	o.OverlayBytes = cmp.Or(o.OverlayBytes, 8<<20)
+	o.WriteDelay = cmp.Or(o.WriteDelay, time.Second)
+	o.TimerWindow = cmp.Or(o.TimerWindow, 65_536)
+	o.bootFile = cmp.Or(o.bootFile, bootFile)
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.WriteObserved == nil {
+		o.WriteObserved = func(time.Duration) {}
+	}
+	return o
+}
+
+// Store is the local image of all partitions of one consumer group. Its methods
+// are safe for concurrent use.
+type Store struct {
+	opts   Options
+	dir    *directory
+	db     *badger.DB
+	secret string // fingerprint
+
+	discarded string // why the image found was thrown away; "": it was not
+
+	// dropping is held by writers, and exclusively while keys are dropped: Badger
+	// refuses writes meanwhile.
+	dropping sync.RWMutex
+	owned    atomic.Int32 // open partitions: they share the cache's bytes
+
+	mu     sync.Mutex
+	open   map[int32]bool // guarded by mu
+	mark   marker         // guarded by mu
+	closed bool           // guarded by mu
+}
+
+// Open opens the data directory dir, made where it is absent, for this process
+// alone. An image that must not be used is removed, logged, and replaced by an
+// empty one (Discarded): it is damaged; it is another group's, or was made with
+// another secret (whether this secret may be used at all, the changelog's
+// checkpoint says); or the machine was restarted without a clean stop, so that
+// the disk may lack what the kernel had not written. Errors: ErrInUse,
+// ErrForeign, ErrNewerVersion, and those of the file system.
+func Open(dir string, opts Options) (*Store, error) {
+	d, err := lockDirectory(dir, opts.Ours)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{opts: opts.withDefaults(), dir: d, open: map[int32]bool{}, secret: NewKeyer(opts.Secret).Fingerprint()}
+	if err := s.openImage(); err != nil {
+		return nil, errors.Join(fmt.Errorf("open data directory %s: %w", dir, err), d.unlock())
+	}
+	return s, nil
+}
+
+func (s *Store) openImage() error {
+	m, found, err := s.dir.read()
+	if err != nil {
+		return err
+	}
+	boot := bootID(s.opts.bootFile)
+	if !found {
+		m.Clean = true
+	} else if why := m.unusable(s.opts.Group, s.secret, boot); why != "" {
+		if err := s.discard(why); err != nil {
+			return err
+		}
+		m = marker{Clean: true}
+	}
+	s.mark = marker{Format: ImageFormat, Group: s.opts.Group, Secret: s.secret, Boot: m.Boot, Clean: m.Clean, Opening: m.Opening + 1}
+	if err := s.dir.write(s.mark); err != nil {
+		return err
+	}
+	if err := s.openOrDiscard(); err != nil {
+		return err
+	}
+	s.mark.Boot, s.mark.Clean, s.mark.Opening = boot, false, 0
+	if err := s.dir.write(s.mark); err != nil {
+		return errors.Join(err, s.db.Close())
+	}
+	return nil
+}
+
+// openOrDiscard opens Badger, once more with an empty directory where the
+// files are damaged.
+func (s *Store) openOrDiscard() (err error) {
+	s.db, err = openBadger(s.dir.image(), s.opts.Logger)
+	if err == nil || environmental(err) {
+		return err
+	}
+	s.opts.Logger.Debug("open image", "error", err)
+	if err := s.discard("it is damaged"); err != nil {
+		return err
+	}
+	s.db, err = openBadger(s.dir.image(), s.opts.Logger)
+	return err
+}
+
+// environmental reports whether an error of opening comes from the file
+// system's or the machine's limits. All else is the image's fault.
+func environmental(err error) bool {
+	var path *fs.PathError
+	var call *os.SyscallError
+	return errors.As(err, &path) && !errors.Is(err, fs.ErrNotExist) || errors.As(err, &call)
+}
+
+func (s *Store) discard(why string) error {
+	s.discarded = why
+	s.opts.Logger.Warn("the local image is thrown away and restored from the changelog", "directory", s.dir.path, "reason", why)
+	if err := os.RemoveAll(s.dir.image()); err != nil {
+		return fmt.Errorf("remove image: %w", err)
+	}
+	return nil
+}
+
+// Discarded says why the image that was in the directory was thrown away when
+// the store was opened; "" if it was not.
+func (s *Store) Discarded() string { return s.discarded }
+
+// Fingerprint tells the secret of the store's keys apart from others without
+// revealing it (Keyer.Fingerprint).
+func (s *Store) Fingerprint() string { return s.secret }
+
+// SizeBytes is what the image takes on disk, as of the last minute.
+func (s *Store) SizeBytes() int64 {
+	lsm, log := s.db.Size()
+	return lsm + log
+}
+
+// damaged passes an error on; if it tells of damage, the image will be thrown
+// away when it is next opened.
+func (s *Store) damaged(err error) error {
+	if !errors.Is(err, ErrDamaged) {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mark.Damaged || s.closed {
+		return err
+	}
+	s.mark.Damaged = true
+	return errors.Join(err, s.dir.write(s.mark))
+}
+
+// Close closes the image and marks it cleanly stopped. All partitions must be
+// closed before.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil
+	}
+	if len(s.open) > 0 {
+		return fmt.Errorf("close data directory %s: %d partitions are open", s.dir.path, len(s.open))
+	}
+	s.closed = true
+	if err := closeBadger(s.db); err != nil {
+		return errors.Join(fmt.Errorf("close image: %w", err), s.dir.unlock())
+	}
+	s.mark.Clean = true
+	return errors.Join(s.dir.write(s.mark), s.dir.unlock())
+}
+
+func closeBadger(db *badger.DB) (err error) {
+	defer guard(&err)
+	return db.Close()
+}
