@@ -1,0 +1,50 @@
+package rules
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"hash"
+	"maps"
+	"slices"
+)
+
+// hash returns the digest of what the rule set means: neither files and
+// comments nor the way expressions are written matter.
+func (k *compiler) hash(drafts []*ruleDraft) string {
+	h := sha256.New()
+	fmt.Fprintln(h, "segmentd rules 1")
+	for _, p := range k.set.purposes {
+		fmt.Fprintf(h, "purpose %q %q %s %t %d %d %q\n", p.Key, p.Description, p.Basis, p.DirectMarketing, p.ConsentExpiresAfter, p.Retention, p.Output)
+	}
+	k.hashData(h)
+	for _, r := range slices.SortedFunc(slices.Values(drafts), k.byKey) {
+		c := &k.set.segments[r.segment]
+		infers := slices.Sorted(slices.Values(c.infers))
+		fmt.Fprintf(h, "segment %q %q %q %q %q %s\n", c.key, c.name, c.description, k.set.purposes[c.purpose].Key, infers, r.when.text)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+func (k *compiler) byKey(a, b *ruleDraft) int {
+	if k.set.segments[a.segment].key < k.set.segments[b.segment].key {
+		return -1
+	}
+	return 1
+}
+
+func (k *compiler) hashData(h hash.Hash) {
+	var fields []string
+	for _, f := range k.set.fields {
+		line := fmt.Sprintf("field %q %q %t", f.path, f.category, f.special)
+		if f.min != nil {
+			line += " min " + f.min.String()
+		}
+		fields = append(fields, line)
+	}
+	slices.Sort(fields)
+	fmt.Fprintf(h, "%q\n", fields)
+	for _, name := range slices.Sorted(maps.Keys(k.set.lists)) {
+		fmt.Fprintf(h, "list %q %q\n", name, slices.Sorted(maps.Keys(k.set.lists[name].members)))
+	}
+}

@@ -1,0 +1,134 @@
+package rules
+
+import (
+	"bytes"
+	"encoding/json"
+	"slices"
+	"testing"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"gopkg.in/yaml.v3"
+)
+
+// fullExample has every field of a rule file.
+const fullExample = `revision: 42
+purposes:
+  - key: marketing
+    description: Send offers that fit what you bought
+    lawful_basis: consent
+    direct_marketing: true
+    consent_expires_after: 395d
+    retention: 400d
+    output: health
+data:
+  - field: properties.diagnosis
+    category: user.health_and_medical
+    special: true
+  - field: properties.total
+    min: 0
+lists:
+  - key: vips
+    members: [u1, u2]
+let:
+  orders: events("Order Completed").where(properties.currency == "EUR")
+segments:
+  - key: big_spenders
+    name: Big spenders
+    description: Spent 500 or more in the last 90 days
+    purpose: marketing
+    when: |
+      orders.within("90d").sum(properties.total) >= 500
+    infers: []
+`
+
+func compiledSchema(t *testing.T) *jsonschema.Schema {
+	t.Helper()
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(SchemaJSON()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := jsonschema.NewCompiler()
+	if err := c.AddResource("rules.json", doc); err != nil {
+		t.Fatal(err)
+	}
+	schema, err := c.Compile("rules.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return schema
+}
+
+// asJSON turns YAML into what the validator takes.
+func asJSON(t *testing.T, text string) any {
+	t.Helper()
+	var v any
+	if err := yaml.Unmarshal([]byte(text), &v); err != nil {
+		t.Fatal(err)
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return doc
+}
+
+func TestSchemaAcceptsWhatLoads(t *testing.T) {
+	schema := compiledSchema(t)
+	for _, text := range []string{fullExample, goodRules, frameRule("traits.x == 1")} {
+		if err := schema.Validate(asJSON(t, text)); err != nil {
+			t.Errorf("%v\n%s", err, text)
+		}
+		if problems := loadText(text); HasErrors(problems) {
+			t.Errorf("%v\n%s", problems, text)
+		}
+	}
+}
+
+func TestSchemaRefusesWhatCheckRefuses(t *testing.T) {
+	schema := compiledSchema(t)
+	for _, text := range []string{
+		"segment: []",
+		"revision: -1",
+		"purposes: [{key: a}]",
+		"purposes: [{key: a, description: d, lawful_basis: none, retention: 30d}]",
+		"purposes: [{key: a, description: d, lawful_basis: consent, retention: 30 days}]",
+		"lists: [{key: a, members: [], file: x}]",
+		"data: [{field: total}]",
+		"segments: [{key: A, purpose: a, when: x}]",
+		"segments: [{key: a, purpose: a, when: x, cooldown: 3d}]",
+	} {
+		if schema.Validate(asJSON(t, text)) == nil {
+			t.Errorf("the schema accepts %s", text)
+		}
+		if !HasErrors(loadText(text)) {
+			t.Errorf("check accepts %s", text)
+		}
+	}
+}
+
+// TestSchemaHasTheFields holds the schema to the fields that Load knows.
+func TestSchemaHasTheFields(t *testing.T) {
+	type object struct{ Properties map[string]any }
+	var doc struct {
+		object
+		Defs map[string]object `json:"$defs"`
+	}
+	if err := json.Unmarshal(SchemaJSON(), &doc); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		got  map[string]any
+		want []string
+	}{
+		{doc.Properties, sectionNames}, {doc.Defs["purpose"].Properties, purposeFields}, {doc.Defs["segment"].Properties, segmentFields},
+		{doc.Defs["field"].Properties, dataFields}, {doc.Defs["list"].Properties, listFields},
+	} {
+		if got := keysOf(c.got); !slices.Equal(got, slices.Sorted(slices.Values(c.want))) {
+			t.Errorf("the schema has %v, Load %v", got, c.want)
+		}
+	}
+}

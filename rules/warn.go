@@ -1,0 +1,99 @@
+package rules
+
+import "slices"
+
+// warnings reports what is no error but hardly meant.
+func (c *checker) warnings(set *Set) {
+	for i := range c.sections.segments {
+		if f := c.rules[i]; f != nil && f.typed != nil && !f.failed && !c.brokenLet(f) {
+			c.warnConstant(f, c.sections.segments[i].key)
+		}
+	}
+	if set != nil {
+		c.warnUnbounded(set)
+	}
+}
+
+// warnConstant reports a rule that can never or always hold, and conditions in
+// it that never do.
+func (c *checker) warnConstant(f *formula, key string) {
+	j := &judge{c, f, make(map[spot]string)}
+	v := j.verdict(f.tree.Expr())
+	if v.answer != undecided {
+		delete(j.found, v.at)
+		what := "never"
+		if v.answer == alwaysHolds {
+			what = "always"
+		}
+		c.warnf(v.at, "%s; so the segment '%s' %s holds", v.reason, key, what)
+	}
+	for at, reason := range j.found {
+		c.warnf(at, "%s", reason)
+	}
+}
+
+// warnUnbounded reports leaves that keep every event of their window.
+func (c *checker) warnUnbounded(set *Set) {
+	rules := make(map[string]*formula, len(c.rules))
+	for i := range c.rules {
+		rules[c.sections.segments[i].key] = c.rules[i]
+	}
+	for i := range set.Leaves {
+		l := &set.Leaves[i]
+		if !l.unbounded() || len(l.Segments) == 0 {
+			continue
+		}
+		advice := ""
+		if l.program.gather == gatherNumbers && l.program.floor == nil {
+			advice = "; a sum compared with a constant keeps less where the field is declared with min: 0"
+		}
+		var readers []*formula
+		for _, i := range l.Segments {
+			readers = append(readers, rules[set.Segments[i].Key])
+		}
+		at := c.leafSpot(l, readers)
+		if l.program.lag > 0 {
+			c.warnf(at, "this keeps every event until it is %s old, so what is kept grows with the number of events", durationText(l.program.lag))
+			continue
+		}
+		c.warnf(at, "this keeps %s, so it grows with the number of events%s", l.Bound, advice)
+	}
+}
+
+// unbounded reports whether the evidence grows with the rate of events.
+func (l *Leaf) unbounded() bool {
+	g := l.program
+	return g.policy == keepAll || g.policy == keepDistinct && g.limit == 0 || g.lag > 0
+}
+
+// leafMethods are the aggregates that need what a leaf gathers.
+var leafMethods = map[gather][]string{
+	gatherNone: {"count", "exists", "first", "last"}, gatherNumbers: {"sum", "avg"}, gatherOrdered: {"min", "max"},
+	gatherValues: {"distinct"}, gatherRaw: {"first", "last"},
+}
+
+// leafSpot is the first place of an aggregate that a leaf serves, in so far as
+// the event's name and the kind of aggregate tell.
+func (c *checker) leafSpot(l *Leaf, readers []*formula) spot {
+	var best spot
+	better := func(at spot) {
+		if best.doc == nil || compareSpots(at, best) < 0 {
+			best = at
+		}
+	}
+	for _, rule := range readers {
+		for _, f := range c.used(rule) {
+			for _, end := range f.facts.ends {
+				if end.event == l.program.event && end.lagged == (l.program.lag > 0) && slices.Contains(leafMethods[l.program.gather], end.method) {
+					better(end.at)
+				}
+			}
+		}
+	}
+	if best.doc == nil {
+		for _, rule := range readers {
+			better(rule.text.start())
+		}
+	}
+	return best
+}
