@@ -1,0 +1,150 @@
+package wire
+
+import (
+	"testing"
+
+	"github.com/segmentd/segmentd/state/subject"
+)
+
+// decisionDecoder knows the purposes marketing and Ads.
+func decisionDecoder() *Decoder {
+	return NewDecoder(DecoderOptions{Purposes: []string{"marketing", "Ads"}})
+}
+
+func decisionOf(purpose string, status subject.Status, at subject.Instant) subject.Decision {
+	return subject.Decision{Subject: subject.ID{Value: "u1"}, Purpose: purpose, Status: status, Time: at, Arrival: testArrival, Expires: subject.Never}
+}
+
+func TestDecisions(t *testing.T) {
+	d := decisionDecoder()
+	at := instant(t, "2026-01-02T03:04:05Z")
+	explicit := decisionOf("marketing", subject.Given, at)
+	explicit.Explicit, explicit.Expires = true, instant(t, "2027-01-01T00:00:00Z")
+	for _, c := range []struct {
+		name, members string
+		want          subject.Decision
+	}{
+		{"given", `"status":"given","timestamp":"2026-01-02T03:04:05Z","explicit":false,"expiresAt":null`, decisionOf("marketing", subject.Given, at)},
+		{"explicit until", `"status":"given","timestamp":"2026-01-02T03:04:05Z","explicit":true,"expiresAt":"2027-01-01T00:00:00Z"`, explicit},
+		{"no timestamp", `"status":"given"`, decisionOf("marketing", subject.Given, testArrival)},
+		{"ahead", `"status":"given","timestamp":"2027-01-01T00:00:00Z"`, decisionOf("marketing", subject.Given, instant(t, "2027-01-01T00:00:00Z"))},
+		{"refused", `"status":"refused","timestamp":"2026-01-02T03:04:05Z"`, decisionOf("marketing", subject.Refused, at)},
+		{"withdrawn", `"status":"withdrawn","timestamp":"2026-01-02T03:04:05Z"`, decisionOf("marketing", subject.Withdrawn, at)},
+		{"objected", `"status":"objected","timestamp":"2026-01-02T03:04:05Z"`, decisionOf("marketing", subject.Objected, at)},
+		{"a stop at an unreadable time", `"status":"withdrawn","timestamp":"yesterday"`, decisionOf("marketing", subject.Withdrawn, subject.Never)},
+		{"a stop at a number", `"status":"objected","timestamp":17`, decisionOf("marketing", subject.Objected, subject.Never)},
+		{"a stop before 1970", `"status":"refused","timestamp":"1960-01-01T00:00:00Z"`, decisionOf("marketing", subject.Refused, subject.Never)},
+		{"a stop with other members of wrong kinds", `"status":"withdrawn","timestamp":"2026-01-02T03:04:05Z","explicit":"x","expiresAt":[]`, decisionOf("marketing", subject.Withdrawn, at)},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			for _, kind := range []Kind{Decisions, Mixed} {
+				item := mustDecode(t, d, kind, `{"type":"decision","userId":"u1","purpose":"marketing",`+c.members+`}`)
+				diff(t, item.Decisions, []subject.Decision{c.want})
+				diff(t, []any{item.Content, item.Misunderstood}, []any{HasDecisions, ""})
+			}
+		})
+	}
+}
+
+func TestDecisionsThatAreNotUnderstood(t *testing.T) {
+	d := decisionDecoder()
+	for _, c := range []struct {
+		name, members, wrong string
+		purposes             []string // "" is all
+	}{
+		{"no status", `"type":"decision","purpose":"marketing"`, "status is missing", []string{"marketing"}},
+		{"unknown status", `"type":"decision","purpose":"marketing","status":"Given"`, "status is none of given, refused, withdrawn, objected", []string{"marketing"}},
+		{"status of wrong kind", `"type":"decision","purpose":"marketing","status":true`, "status is a boolean, not a string", []string{"marketing"}},
+		{"no purpose", `"type":"decision","status":"withdrawn"`, "purpose is missing", []string{""}},
+		{"empty purpose", `"type":"decision","status":"given","purpose":""`, "purpose is missing", []string{""}},
+		{"purpose of wrong kind", `"type":"decision","status":"given","purpose":7`, "purpose is a number, not a string", []string{""}},
+		{"several purposes", `"type":"decision","status":"given","purpose":["Ads","unknown","marketing"]`, "purpose is a list, not a string", []string{"Ads", "marketing"}},
+		{"no purposes", `"type":"decision","status":"given","purpose":[]`, "purpose is a list, not a string", []string{""}},
+		{"purposes of wrong kind", `"type":"decision","status":"given","purpose":["Ads",{}]`, "purpose is a list, not a string", []string{""}},
+		{"grant at an unreadable time", `"type":"decision","purpose":"marketing","status":"given","timestamp":"x"`, "timestamp is not RFC 3339", []string{"marketing"}},
+		{"grant before 1970", `"type":"decision","purpose":"marketing","status":"given","timestamp":"1960-01-01T00:00:00Z"`, "timestamp is before 1970", []string{"marketing"}},
+		{"grant with unreadable expiry", `"type":"decision","purpose":"marketing","status":"given","expiresAt":"never"`, "expiresAt is not RFC 3339", []string{"marketing"}},
+		{"grant with expiry as a number", `"type":"decision","purpose":"marketing","status":"given","expiresAt":1769904000`, "expiresAt is a number; set timestamp_unit: s", []string{"marketing"}},
+		{"explicit of wrong kind", `"type":"decision","purpose":"marketing","status":"given","explicit":"true"`, "explicit is a string, not a boolean", []string{"marketing"}},
+		{"no type", `"purpose":"marketing","status":"given"`, "type is not decision", []string{"marketing"}},
+		{"another type", `"type":"consent","status":"given"`, "type is not decision", []string{""}},
+		{"type of wrong kind", `"type":1,"status":"given"`, "type is a number, not a string", []string{""}},
+		{"consent call without context", `"type":"track","event":"Segment Consent Preference Updated"`, "context is missing", []string{""}},
+		{"consent call without consent", `"type":"track","event":"Segment Consent Preference Updated","context":{}`, "context.consent.categoryPreferences is missing", []string{""}},
+		{"consent call with a list", `"type":"track","event":"Segment Consent Preference Updated","context":{"consent":{"categoryPreferences":[]}}`,
+			"context.consent.categoryPreferences is a list, not an object", []string{""}},
+		{"consent call with a context of wrong kind", `"type":"track","event":"Segment Consent Preference Updated","context":1`, "context is a number, not an object", []string{""}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			item := mustDecode(t, d, Decisions, `{"userId":"u1",`+c.members+`}`)
+			var want []subject.Decision
+			for _, p := range c.purposes {
+				want = append(want, decisionOf(p, subject.Refused, subject.Never))
+			}
+			diff(t, item.Decisions, want)
+			diff(t, item.Misunderstood, c.wrong)
+		})
+	}
+}
+
+func TestDecisionsInFiles(t *testing.T) {
+	d := decisionDecoder()
+	in := Input{Timestamp: subject.Never, Value: []byte(`{"type":"decision","userId":"u1","purpose":"marketing","status":"given"}`)}
+	item, rejected := d.Decode(Mixed, in)
+	if rejected != nil {
+		t.Fatal(rejected)
+	}
+	diff(t, item.Misunderstood, "no timestamp")
+	diff(t, []any{item.Decisions[0].Status, item.Decisions[0].Effective()}, []any{subject.Refused, subject.Never})
+}
+
+func TestConsentCalls(t *testing.T) {
+	d := decisionDecoder()
+	at := instant(t, "2026-01-02T03:04:05Z")
+	call := func(preferences, timestamp string) string {
+		return `{"type":"track","event":"Segment Consent Preference Updated","userId":"u1","timestamp":` + timestamp +
+			`,"context":{"consent":{"categoryPreferences":` + preferences + `}}}`
+	}
+	const good = `"2026-01-02T03:04:05Z"`
+	for _, c := range []struct {
+		name, value, wrong string
+		want               []subject.Decision
+	}{
+		{"both", call(`{"Marketing":true,"ADS":false,"Functional":true}`, good), "",
+			[]subject.Decision{decisionOf("marketing", subject.Given, at), decisionOf("Ads", subject.Withdrawn, at)}},
+		{"no declared purpose", call(`{"Functional":false}`, good), "", nil},
+		{"empty", call(`{}`, good), "", []subject.Decision{decisionOf("", subject.Withdrawn, at)}},
+		{"neither true nor false", call(`{"marketing":"yes","ads":true}`, good), "a category's preference is a string, not a boolean",
+			[]subject.Decision{decisionOf("marketing", subject.Refused, at), decisionOf("Ads", subject.Given, at)}},
+		{"unreadable time", call(`{"marketing":true,"ads":false}`, `"x"`), "timestamp is not RFC 3339",
+			[]subject.Decision{decisionOf("marketing", subject.Refused, subject.Never), decisionOf("Ads", subject.Withdrawn, subject.Never)}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			for _, kind := range []Kind{Decisions, Mixed} {
+				item := mustDecode(t, d, kind, c.value)
+				diff(t, append([]subject.Decision(nil), item.Decisions...), c.want)
+				diff(t, item.Misunderstood, c.wrong)
+			}
+		})
+	}
+	event := mustDecode(t, d, Events, call(`{"marketing":false}`, good))
+	diff(t, []any{event.Content, event.Event.Name, event.Event.Denied}, []any{HasEvent, "Segment Consent Preference Updated", []string{"marketing"}})
+}
+
+func TestRequests(t *testing.T) {
+	d := NewDecoder(DecoderOptions{Fields: fieldsOf(nil, []string{"country"})})
+	for k := range RequestKinds {
+		for _, kind := range []Kind{Requests, Mixed} {
+			item := mustDecode(t, d, kind, `{"type":"request","requestId":"r-1","userId":"u1","request":"`+k.String()+
+				`","timestamp":"2026-01-02T03:04:05Z","traits":{"country":"FR","email":"x"}}`)
+			want := Request{Subject: subject.ID{Value: "u1"}, RequestID: "r-1", Kind: k, Time: instant(t, "2026-01-02T03:04:05Z"), Arrival: testArrival}
+			if k == Rectify {
+				want.Traits = []subject.TraitUpdate{{Key: "country", Value: str("FR")}}
+			}
+			diff(t, *item.Request, want)
+			diff(t, item.Content, HasRequest)
+		}
+	}
+	item := mustDecode(t, d, Requests, `{"type":"request","requestId":"r-1","anonymousId":"a1","request":"erase","timestamp":"?"}`)
+	diff(t, *item.Request, Request{Subject: subject.ID{Type: subject.AnonymousID, Value: "a1"}, RequestID: "r-1", Kind: Erase, Time: subject.Never, Arrival: testArrival})
+}

@@ -1,0 +1,97 @@
+package wire
+
+import (
+	"strconv"
+
+	"github.com/segmentd/segmentd/state/subject"
+)
+
+// fromRequests decodes a record of a requests input.
+func (d *Decoder) fromRequests(in Input) (Item, *Reject) {
+	t, rejected := d.recordType()
+	if rejected != nil {
+		return Item{}, rejected
+	}
+	if t != typeRequest {
+		return Item{}, unsupported(t, "a request topic")
+	}
+	return d.readRequest(in)
+}
+
+// fromMixed decodes a record of an input that holds all kinds.
+func (d *Decoder) fromMixed(in Input) (Item, *Reject) {
+	if rejected := d.checkFormat(); rejected != nil {
+		return Item{}, rejected
+	}
+	if d.isCloudEvent() {
+		return d.cloudEvent(in)
+	}
+	t, rejected := d.recordType()
+	switch {
+	case rejected != nil:
+		return Item{}, rejected
+	case t == typeDecision:
+		return d.decision(in)
+	case t == typeRequest:
+		return d.readRequest(in)
+	case t == typeTrack && d.isConsentCall():
+		return d.consentCall(in)
+	}
+	return d.fromType(in, t)
+}
+
+// readRequest decodes a request. As with decisions, none is rejected for its date.
+func (d *Decoder) readRequest(in Input) (Item, *Reject) {
+	id, rejected := d.subject(in)
+	if rejected != nil {
+		return Item{}, rejected
+	}
+	at, _ := d.decisionTime(in, fieldTimestamp)
+	d.request = Request{Subject: id, Time: at, Arrival: arrival(in), Source: in.Source}
+	if rejected = d.requestID(); rejected != nil {
+		return Item{}, rejected
+	}
+	if rejected = d.requestKind(); rejected != nil {
+		return Item{}, rejected
+	}
+	if d.request.Kind == Rectify {
+		traits, rejected := d.object(fieldTraits)
+		if rejected != nil {
+			return Item{}, rejected
+		}
+		d.readTraits(traits)
+		d.request.Traits = d.updates
+	}
+	return Item{Content: HasRequest, Subject: id, Request: &d.request}, nil
+}
+
+func (d *Decoder) requestID() *Reject {
+	id, rejected := d.text(fieldRequestID)
+	switch {
+	case rejected != nil:
+		return rejected
+	case id == nil:
+		return &Reject{Malformed, "requestId is missing"}
+	case len(id) > subject.MaxIDBytes:
+		return &Reject{Malformed, "requestId is longer than " + strconv.Itoa(subject.MaxIDBytes) + " bytes"}
+	}
+	d.request.RequestID = string(id)
+	return nil
+}
+
+func (d *Decoder) requestKind() *Reject {
+	text, rejected := d.text(fieldRequest)
+	switch {
+	case rejected != nil:
+		return rejected
+	case text == nil:
+		return &Reject{Malformed, "request is missing"}
+	}
+	for k := range RequestKinds {
+		if string(text) == k.String() {
+			d.request.Kind = k
+			return nil
+		}
+	}
+	return &Reject{Malformed, "request is none of access, portability, erase, rectify, restrict, unrestrict"}
+}
