@@ -1,0 +1,93 @@
+package core
+
+import (
+	"slices"
+
+	"github.com/segmentd/segmentd/processor/consent"
+	"github.com/segmentd/segmentd/state/subject"
+)
+
+// Decide applies a decision to the record of its subject. reached is the
+// partition's clock: a grant ahead of both it and the subject's clock is kept
+// until one of them reaches it; a stop is in force at once, whatever its date.
+// A decision without a purpose counts for every purpose of the rule set. It
+// reports whether the record must be saved. The purpose must be declared.
+func (e *Engine) Decide(r *subject.Record, d subject.Decision, reached subject.Instant) (changed bool) {
+	e.index(r)
+	for i := range e.set.Purposes {
+		if key := e.set.Purposes[i].Key; d.Purpose == "" || d.Purpose == key {
+			p := r.EnsurePurpose(key)
+			p.Indexed = true
+			changed = consent.Take(&p.Basis, e.policies[i], d) || changed
+		}
+	}
+	if !changed {
+		return false
+	}
+	switch at := d.Effective(); {
+	case d.Status.Stops():
+		e.exits = at
+		why := subject.ReasonOfStop(d.Status)
+		e.settleAll(r, settling{r.Clock, why, why})
+	case at > r.Clock && at > reached:
+		// Pending: rearm keeps its instant.
+	case at > r.Clock:
+		e.advance(r, at, false)
+	default:
+		e.openFor(r, subject.ByGiven)
+		e.settleAll(r, settling{r.Clock, subject.ByExpired, subject.ByGiven})
+	}
+	e.rearm(r)
+	return true
+}
+
+// settleAll brings every purpose to how it stands at an instant that the clock
+// has reached, and decides what follows from that in one pass.
+func (e *Engine) settleAll(r *subject.Record, s settling) {
+	for i := range r.Purposes {
+		if pi, ok := e.set.PurposeIndex(r.Purposes[i].Key); ok {
+			e.settle(&r.Purposes[i], pi, s)
+		}
+	}
+	e.decide(r, s.at)
+}
+
+// settling says as of when bases are settled, and the reasons of what follows.
+type settling struct {
+	at      subject.Instant
+	ended   subject.Reason // of exits where the basis holds no longer
+	shorter subject.Reason // of what a period that begins later changes
+}
+
+// settle brings a purpose's basis to how it stands at an instant, and marks
+// what follows: a basis that no longer holds exits every segment of the purpose
+// and deletes what was kept for it; one that begins to hold has its segments
+// decided; one whose period begins later deletes what is older.
+func (e *Engine) settle(p *subject.Purpose, purpose int, s settling) {
+	was, since := p.Basis.Known, p.Basis.Since
+	consent.Settle(&p.Basis, e.policies[purpose], s.at)
+	switch {
+	case was && !p.Basis.Known:
+		forget(p)
+		e.markMembers(p, s.ended)
+	case !was && p.Basis.Known:
+		e.markPurpose(purpose, subject.ByGiven)
+	case was && p.Basis.Since > since:
+		dropBefore(p, p.Basis.Since)
+		e.markPurpose(purpose, s.shorter)
+	}
+}
+
+// dropBefore deletes evidence and traits older than the start of the period.
+func dropBefore(p *subject.Purpose, since subject.Instant) {
+	for i := range p.Leaves {
+		l := &p.Leaves[i]
+		n, _ := slices.BinarySearch(l.Times, since)
+		l.Times = slices.Delete(l.Times, 0, n)
+		if l.Values != nil {
+			l.Values = slices.Delete(l.Values, 0, n)
+		}
+	}
+	p.Leaves = slices.DeleteFunc(p.Leaves, func(l subject.Leaf) bool { return len(l.Times) == 0 })
+	p.Traits = slices.DeleteFunc(p.Traits, func(t subject.Trait) bool { return t.Time < since })
+}

@@ -1,0 +1,360 @@
+// Package core is the deterministic heart of segmentd: a subject's record and
+// an input go in, the record's next state and the membership changes come out.
+// It has no I/O, no wall clock, no randomness and iterates over no map; the
+// same inputs in the same order give the same bytes. Replay and the live
+// processor are this core under different shells.
+//
+// INVARIANT: after each input applied at an instant, every published answer of
+// every known purpose equals the rule's answer as of that instant.
+package core
+
+import (
+	"fmt"
+	"math/bits"
+	"time"
+
+	"github.com/segmentd/segmentd/processor/consent"
+	"github.com/segmentd/segmentd/rules"
+	"github.com/segmentd/segmentd/state/subject"
+)
+
+// Config are the limits of the core.
+type Config struct {
+	DedupeWindow    time.Duration // how long a message id is remembered past its application; 0: 24 h
+	MaxSubjectBytes int           // above it leaves drop their oldest evidence; 0: 256 KiB
+}
+
+// Counters are what the core counts beside outcomes and changes.
+type Counters struct {
+	DedupeEvicted   uint64 // message ids forgotten before their time because there were too many
+	TruncatedLeaves uint64 // leaves that dropped evidence for MaxSubjectBytes
+}
+
+// Engine is Step: it applies inputs to records under one rule set. It holds
+// scratch memory only and is not safe for concurrent use; make one per partition.
+type Engine struct {
+	set      *rules.Set
+	cfg      Config
+	policies []consent.Policy // by purpose
+	timed    [][]int          // by purpose: segments that can flip without any evidence
+	opens    []bool           // by purpose: an event makes its subject known
+	opensAny bool
+
+	// Changes collects what the steps since the last reset published, in order.
+	// The caller takes it and truncates it.
+	Changes  []subject.Change
+	Counters Counters
+
+	view    rules.View
+	marks   marks
+	touched []*rules.Leaf
+	admits  []bool          // by purpose, of the present event
+	cause   *subject.Event  // the present event
+	aged    []agedFlip      // of the present pass
+	exits   subject.Instant // of the next pass' exits for a stop, if later than its instant
+}
+
+// New returns an engine for a rule set.
+func New(set *rules.Set, cfg Config) *Engine {
+	if cfg.DedupeWindow == 0 {
+		cfg.DedupeWindow = 24 * time.Hour
+	}
+	if cfg.MaxSubjectBytes == 0 {
+		cfg.MaxSubjectBytes = 256 << 10
+	}
+	e := &Engine{set: set, cfg: cfg, exits: subject.LongAgo, marks: newMarks(len(set.Segments)), admits: make([]bool, len(set.Purposes))}
+	for i := range set.Purposes {
+		p := &set.Purposes[i]
+		e.policies = append(e.policies, PolicyOf(p))
+		e.timed = append(e.timed, timedSegments(set, p))
+		e.opens = append(e.opens, !p.Basis.NeedsConsent())
+		e.opensAny = e.opensAny || e.opens[i]
+	}
+	return e
+}
+
+// PolicyOf returns what a purpose demands of decisions.
+func PolicyOf(p *rules.Purpose) consent.Policy {
+	return consent.Policy{
+		NeedsConsent:     p.Basis.NeedsConsent(),
+		NeedsExplicit:    p.Basis == rules.ExplicitConsent,
+		EndedByObjection: p.Basis.EndedByObjection() || p.DirectMarketing,
+		ExpiresAfter:     p.ConsentExpiresAfter,
+	}
+}
+
+func timedSegments(set *rules.Set, p *rules.Purpose) []int {
+	v := rules.View{Purpose: &subject.Purpose{Key: p.Key}, At: 0}
+	var timed []int
+	for _, i := range p.Segments {
+		if set.Segments[i].Next(&v) != subject.Never {
+			timed = append(timed, i)
+		}
+	}
+	return timed
+}
+
+// Assume lets every subject count as having consented to the named purposes
+// before its first event, until it decides otherwise. For replays only.
+func (e *Engine) Assume(purposes []string) error {
+	for _, key := range purposes {
+		i, ok := e.set.PurposeIndex(key)
+		if !ok {
+			return fmt.Errorf("no purpose %q in the rules", key)
+		}
+		e.opens[i], e.opensAny = true, true
+	}
+	return nil
+}
+
+// Set returns the engine's rule set.
+func (e *Engine) Set() *rules.Set { return e.set }
+
+// marks is the set of segments to be decided in the present pass, with the
+// reason each would bear.
+type marks struct {
+	words   []uint64
+	reasons []subject.Reason
+	lo, hi  int // words that may be non-zero: [lo, hi)
+}
+
+func newMarks(segments int) marks {
+	n := (segments + 63) / 64
+	return marks{words: make([]uint64, n), reasons: make([]subject.Reason, segments), lo: n}
+}
+
+// add marks a segment. The first reason stays, unless it is only the time.
+func (m *marks) add(segment int, why subject.Reason) {
+	w, bit := segment/64, uint64(1)<<(segment%64)
+	if m.words[w]&bit != 0 {
+		if m.reasons[segment] == subject.ByTime {
+			m.reasons[segment] = why
+		}
+		return
+	}
+	m.words[w] |= bit
+	m.reasons[segment] = why
+	m.lo, m.hi = min(m.lo, w), max(m.hi, w+1)
+}
+
+// next removes and returns the smallest marked segment, or -1. Marks added
+// meanwhile are found if they are larger than all that were returned.
+func (m *marks) next() int {
+	for ; m.lo < m.hi; m.lo++ {
+		if w := m.words[m.lo]; w != 0 {
+			b := bits.TrailingZeros64(w)
+			m.words[m.lo] = w &^ (1 << b)
+			return m.lo*64 + b
+		}
+	}
+	m.lo, m.hi = len(m.words), 0
+	return -1
+}
+
+// stateOf returns the subject's state for a purpose of the set by its index, or nil.
+func (e *Engine) stateOf(r *subject.Record, purpose int) *subject.Purpose {
+	return r.Purpose(e.set.Purposes[purpose].Key)
+}
+
+// markPurpose marks every segment of a purpose.
+func (e *Engine) markPurpose(purpose int, why subject.Reason) {
+	for _, s := range e.set.Purposes[purpose].Segments {
+		e.marks.add(s, why)
+	}
+}
+
+// markArmed marks the segments of known purposes whose answers may change by
+// themselves at an instant up to at.
+func (e *Engine) markArmed(r *subject.Record, at subject.Instant) {
+	for i := range r.Purposes {
+		p := &r.Purposes[i]
+		for _, a := range p.Armed {
+			if a.At <= at {
+				e.marks.add(int(a.Segment), subject.ByTime)
+			}
+		}
+	}
+}
+
+// decide answers every marked segment as of at, in one pass in decision order,
+// publishes the flips and re-arms what was decided. Segments of a purpose whose
+// basis holds no longer are left. It reports whether anything flipped.
+func (e *Engine) decide(r *subject.Record, at subject.Instant) bool {
+	flipped := false
+	e.view.Subject, e.view.At = r.ID, at
+	for i := e.marks.next(); i >= 0; i = e.marks.next() {
+		s := &e.set.Segments[i]
+		p := e.stateOf(r, s.Purpose)
+		if p == nil {
+			continue
+		}
+		if !p.Basis.Known {
+			flipped = e.exit(r, p, s, e.marks.reasons[i]) || flipped
+			continue
+		}
+		e.view.Purpose = p
+		in := s.Answer(&e.view)
+		if _, was := p.Member(s.ID); in != was {
+			flipped = true
+			e.flip(r, p, i, in, e.reason(s, i, in))
+		}
+		p.Arm(int32(i), s.Next(&e.view))
+	}
+	e.view.Purpose = nil
+	e.exits, e.aged = subject.LongAgo, e.aged[:0]
+	return flipped
+}
+
+// exit leaves a segment because its purpose's basis holds no longer.
+func (e *Engine) exit(r *subject.Record, p *subject.Purpose, s *rules.Segment, why subject.Reason) bool {
+	if _, in := p.Member(s.ID); !in {
+		return false
+	}
+	p.SetMember(s.ID, false, 0)
+	e.publish(r, subject.Change{Segment: s.Key, Kind: subject.Exited, Time: max(e.view.At, e.exits), Reason: why, Purpose: p.Key})
+	return true
+}
+
+// reason refines "time": a flip that would not be, had the retention not ended
+// at this very instant, is due to retention alone.
+func (e *Engine) reason(s *rules.Segment, i int, in bool) subject.Reason {
+	why := e.marks.reasons[i]
+	if why != subject.ByTime {
+		return why
+	}
+	e.unage(true)
+	kept := s.Answer(&e.view)
+	e.unage(false)
+	if kept != in {
+		return subject.ByRetention
+	}
+	return why
+}
+
+// agedFlip is a flip of the present pass that is due to retention alone.
+type agedFlip struct {
+	p       *subject.Purpose
+	segment uint32
+	in      bool
+	since   subject.Instant // before it
+}
+
+// unage turns the view to what would be, had retention not ended at this
+// instant, for the segments that flipped in this pass too; and back.
+func (e *Engine) unage(on bool) {
+	e.view.KeepAged = on
+	for _, f := range e.aged {
+		if on {
+			f.p.SetMember(f.segment, !f.in, f.since)
+		} else {
+			f.p.SetMember(f.segment, f.in, e.view.At)
+		}
+	}
+}
+
+// flip publishes one change and marks the segments that depend on it, which
+// flip for the same reason. An entry for retention alone is one by time.
+func (e *Engine) flip(r *subject.Record, p *subject.Purpose, segment int, in bool, why subject.Reason) {
+	s := &e.set.Segments[segment]
+	since, _ := p.Member(s.ID)
+	p.SetMember(s.ID, in, e.view.At)
+	onward := why
+	if why == subject.ByRetention {
+		onward = subject.ByTime
+		e.aged = append(e.aged, agedFlip{p, s.ID, in, since})
+	}
+	for _, d := range s.Dependents {
+		e.marks.add(d, onward)
+	}
+	c := subject.Change{Segment: s.Key, Kind: subject.Exited, Time: e.view.At, Reason: why, Purpose: p.Key}
+	if in {
+		c.Kind = subject.Entered
+		if why == subject.ByRetention {
+			c.Reason = subject.ByTime
+		}
+	}
+	if e.cause != nil && why <= subject.ByTrait {
+		c.CausedBy = e.cause.Cause()
+	}
+	e.publish(r, c)
+}
+
+func (e *Engine) publish(r *subject.Record, c subject.Change) {
+	r.Version++
+	c.Subject, c.Version = r.ID, r.Version
+	e.Changes = append(e.Changes, c)
+}
+
+// markMembers marks the segments of a purpose that the subject is in.
+func (e *Engine) markMembers(p *subject.Purpose, why subject.Reason) {
+	for _, m := range p.Members {
+		if i, ok := e.set.SegmentByID(m.Segment); ok {
+			e.marks.add(i, why)
+		}
+	}
+}
+
+// forget deletes what was kept for a purpose, all but its decisions and the
+// memberships that the next pass leaves.
+func forget(p *subject.Purpose) {
+	p.Traits, p.Leaves, p.Armed = nil, nil, nil
+}
+
+// rearm recomputes the record's next instant.
+func (e *Engine) rearm(r *subject.Record) {
+	next := subject.Never
+	for i := range r.Purposes {
+		p := &r.Purposes[i]
+		if p.Basis.Known {
+			next = min(next, p.Basis.Until)
+			for _, a := range p.Armed {
+				next = min(next, a.At)
+			}
+		}
+		// A grant takes force when the clock reaches it, a timer once the clock
+		// is past it: one microsecond makes the two comparable.
+		if g := consent.Pending(&p.Basis, r.Clock); g != subject.Never {
+			next = min(next, g-1)
+		}
+	}
+	r.Next = next
+}
+
+// index computes the armed instants of a record that has just been decoded.
+func (e *Engine) index(r *subject.Record) {
+	for i := range r.Purposes {
+		p := &r.Purposes[i]
+		if p.Indexed {
+			continue
+		}
+		p.Indexed = true
+		pi, ok := e.set.PurposeIndex(p.Key)
+		if !ok || !p.Basis.Known {
+			continue
+		}
+		e.armAll(r, p, pi)
+	}
+}
+
+func (e *Engine) armAll(r *subject.Record, p *subject.Purpose, purpose int) {
+	for _, i := range e.timed[purpose] {
+		e.marks.add(i, subject.ByTime)
+	}
+	for j := range p.Leaves {
+		if l := e.set.LeafByKey(p.Leaves[j].Key); l != nil {
+			for _, i := range l.Segments {
+				e.marks.add(i, subject.ByTime)
+			}
+		}
+	}
+	for j := range p.Traits {
+		for _, i := range e.set.TraitSegments(purpose, p.Traits[j].Key) {
+			e.marks.add(i, subject.ByTime)
+		}
+	}
+	e.view.Subject, e.view.At, e.view.Purpose = r.ID, r.Clock, p
+	for i := e.marks.next(); i >= 0; i = e.marks.next() {
+		p.Arm(int32(i), e.set.Segments[i].Next(&e.view))
+	}
+	e.view.Purpose = nil
+}

@@ -1,0 +1,118 @@
+package core
+
+import (
+	"fmt"
+
+	"github.com/segmentd/segmentd/state/subject"
+)
+
+// Records keeps the subjects of one partition and their timers. Used by one
+// goroutine.
+type Records interface {
+	// Get returns what is kept about a subject, nil if nothing is. The caller may
+	// change it in place and then must Put it.
+	Get(id subject.ID) (*subject.Record, error)
+	// Put keeps the record and arms its timer at r.Next.
+	Put(r *subject.Record) error
+	// Earliest returns a lower bound of the instants of all armed timers.
+	Earliest() subject.Instant
+	// Due removes and returns the record with the earliest timer strictly before
+	// an instant, and that timer; ok is false if there is none.
+	Due(before subject.Instant) (r *subject.Record, at subject.Instant, ok bool, err error)
+}
+
+// Machine is one partition's subjects and clock: it drives the engine input by
+// input, firing timers as the clock passes them. Used by one goroutine.
+type Machine struct {
+	engine  *Engine
+	records Records
+	clock   subject.Instant
+
+	TimersFired uint64
+}
+
+// NewMachine returns a machine whose clock stands at an instant.
+func NewMachine(engine *Engine, records Records, clock subject.Instant) *Machine {
+	return &Machine{engine: engine, records: records, clock: clock}
+}
+
+// Clock returns the partition's clock. It never goes back.
+func (m *Machine) Clock() subject.Instant { return m.clock }
+
+// Engine returns the engine, whose Changes the caller takes.
+func (m *Machine) Engine() *Engine { return m.engine }
+
+// Advance moves the clock on and fires every timer strictly before it, of all
+// subjects in order of instant. An instant the clock has passed moves nothing,
+// but still fires what inputs behind the clock have armed before it. After
+// limit timers (0: no limit) it stops with the clock at the last of them and
+// done false; a further call goes on.
+func (m *Machine) Advance(to subject.Instant, limit int) (done bool, err error) {
+	to = max(to, m.clock)
+	for fired := 0; m.records.Earliest() < to; fired++ {
+		if limit > 0 && fired == limit {
+			return false, nil
+		}
+		r, at, ok, err := m.records.Due(to)
+		if err != nil {
+			return false, fmt.Errorf("find due timers: %w", err)
+		}
+		if !ok {
+			break
+		}
+		m.clock = max(m.clock, at)
+		if m.engine.Fire(r, to) {
+			m.TimersFired++
+		}
+		if err := m.records.Put(r); err != nil {
+			return false, fmt.Errorf("keep subject: %w", err)
+		}
+	}
+	m.clock = to
+	return true, nil
+}
+
+// Event applies an event. The caller has moved the clock (Advance) to the
+// earlier of its time and arrival.
+func (m *Machine) Event(ev *subject.Event) (subject.Outcome, error) {
+	if !m.engine.Concerns(ev) {
+		return subject.OutcomeUnused, nil
+	}
+	r, err := m.records.Get(ev.Subject)
+	if err != nil {
+		return subject.OutcomeRejected, fmt.Errorf("read subject: %w", err)
+	}
+	if r == nil {
+		r = subject.NewRecord(ev.Subject)
+	}
+	out, changed := m.engine.Event(r, ev)
+	if !changed {
+		return out, nil
+	}
+	if err := m.records.Put(r); err != nil {
+		return out, fmt.Errorf("keep subject: %w", err)
+	}
+	return out, nil
+}
+
+// Decision applies a decision; it does not move the clock. One without any
+// usable date counts as taken at the clock.
+func (m *Machine) Decision(d subject.Decision) error {
+	if d.Effective() == subject.Never {
+		d.Arrival = max(m.clock, 0)
+	}
+	r, err := m.records.Get(d.Subject)
+	if err != nil {
+		return fmt.Errorf("read subject: %w", err)
+	}
+	if r == nil {
+		r = subject.NewRecord(d.Subject)
+	}
+	if !m.engine.Decide(r, d, m.clock) {
+		return nil
+	}
+	if err := m.records.Put(r); err != nil {
+		return fmt.Errorf("keep subject: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,160 @@
+package replay_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/cockroachdb/datadriven"
+
+	"github.com/segmentd/segmentd/processor/replay"
+	"github.com/segmentd/segmentd/rules"
+	"github.com/segmentd/segmentd/state/subject"
+)
+
+// TestScripts runs testdata/*.txt: `rules` sets the rule set, `run` replays
+// inputs under it and prints every change, the skipped lines, the outcomes that
+// are not plain admissions, and (with members) the memberships at the end.
+//
+// Inputs are lines of
+//
+//	DAY[THH:MM:SS] SUBJECT EVENT NAME {properties}      an event; #id after the name gives it a messageId
+//	DAY[THH:MM:SS] SUBJECT traits {traits}              an identify call
+//	DAY[THH:MM:SS] SUBJECT given|refused|withdrawn|objected PURPOSE {more}
+//
+// where DAY is MM-DD of 2026; a subject that begins with ? is anonymous.
+func TestScripts(t *testing.T) {
+	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+		var set *rules.Set
+		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+			switch d.Cmd {
+			case "rules":
+				var problems []rules.Problem
+				set, problems = rules.Load(fstest.MapFS{"rules.yaml": {Data: []byte(d.Input)}})
+				if set == nil {
+					t.Fatalf("%s: %v", d.Pos, problems)
+				}
+				return ""
+			case "run":
+				return runScript(t, set, d)
+			}
+			d.Fatalf(t, "unknown command %s", d.Cmd)
+			return ""
+		})
+	})
+}
+
+func runScript(t *testing.T, set *rules.Set, d *datadriven.TestData) string {
+	var out strings.Builder
+	cfg := replay.Config{Rules: set, Until: subject.Never,
+		Change: func(c *subject.Change) error {
+			fmt.Fprintf(&out, "%s %s %s %s (%s) v%d", c.Time, c.Subject.Value, c.Kind, c.Segment, c.Reason, c.Version)
+			if c.CausedBy != "" {
+				fmt.Fprintf(&out, " by %s", c.CausedBy)
+			}
+			out.WriteByte('\n')
+			return nil
+		},
+		Problem: func(_ string, line int64, what string) { fmt.Fprintf(&out, "line %d: %s\n", line, what) },
+	}
+	if d.HasArg("assume") {
+		var purpose string
+		d.ScanArgs(t, "assume", &purpose)
+		cfg.AssumeConsent = []string{purpose}
+	}
+	if d.HasArg("until") {
+		var until string
+		d.ScanArgs(t, "until", &until)
+		cfg.Until = when(t, until)
+	}
+	input := strings.NewReader(ndjson(t, d.Input))
+	records, summary, err := replay.Run(context.Background(), cfg, []replay.Source{{Name: "in", Reader: input}})
+	if err != nil {
+		t.Fatalf("%s: %v", d.Pos, err)
+	}
+	for o, n := range summary.Events {
+		if n > 0 && subject.Outcome(o) != subject.Admitted {
+			fmt.Fprintf(&out, "%s: %d\n", subject.Outcome(o), n)
+		}
+	}
+	if d.HasArg("members") {
+		for _, m := range replay.Members(set, records) {
+			fmt.Fprintf(&out, "%s in %s since %s\n", m.Subject.Value, m.Segment, m.Since)
+		}
+	}
+	return out.String()
+}
+
+func when(t *testing.T, s string) subject.Instant {
+	t.Helper()
+	layout := "2006-01-02"
+	if strings.Contains(s, "T") {
+		layout = "2006-01-02T15:04:05.999999"
+	}
+	at, err := time.Parse(layout, "2026-"+s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return subject.FromTime(at)
+}
+
+func ndjson(t *testing.T, script string) string {
+	var b strings.Builder
+	for line := range strings.Lines(script) {
+		if line = strings.TrimSpace(line); line != "" {
+			record, err := json.Marshal(record(t, line))
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.Write(append(record, '\n'))
+		}
+	}
+	return b.String()
+}
+
+func record(t *testing.T, line string) map[string]any {
+	t.Helper()
+	words, body, hasBody := strings.Cut(line, " {")
+	part := strings.SplitN(words, " ", 4)
+	if len(part) < 3 {
+		t.Fatalf("script line %q", line)
+	}
+	fields := map[string]any{}
+	if hasBody {
+		if err := json.Unmarshal([]byte("{"+body), &fields); err != nil {
+			t.Fatalf("script line %q: %v", line, err)
+		}
+	}
+	r := map[string]any{"timestamp": when(t, part[0]).String()}
+	if id, anonymous := strings.CutPrefix(part[1], "?"); anonymous {
+		r["anonymousId"] = id
+	} else {
+		r["userId"] = id
+	}
+	switch part[2] {
+	case "traits":
+		r["type"], r["traits"] = "identify", fields
+	case "given", "refused", "withdrawn", "objected":
+		r["type"], r["status"], r["purpose"] = "decision", part[2], part[3]
+		for k, v := range fields {
+			r[k] = v
+		}
+	default:
+		name := strings.Join(part[2:], " ")
+		if name, id, ok := strings.Cut(name, " #"); ok {
+			r["event"], r["messageId"] = name, id
+		} else {
+			r["event"] = name
+		}
+		if c, ok := fields["context"]; ok {
+			r["context"] = c
+			delete(fields, "context")
+		}
+		r["type"], r["properties"] = "track", fields
+	}
+	return r
+}
