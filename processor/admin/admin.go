@@ -1,0 +1,147 @@
+// Package admin is the HTTP side of segmentd: health, metrics and look-ups.
+// Errors are problem details (RFC 9457). It reads the processor through a small
+// port and holds no state of its own.
+package admin
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/segmentd/segmentd/processor"
+	"github.com/segmentd/segmentd/state/subject"
+)
+
+// Processor is what the pages read. *processor.Processor implements it.
+type Processor interface {
+	States() (joined bool, states []processor.PartitionState)
+	Lookup(ctx context.Context, id subject.ID) (memberships []processor.Membership, found bool, err error)
+	Segments() []processor.SegmentInfo
+}
+
+// Config says what is served where.
+type Config struct {
+	Listen string      // host:port; port 0 takes a free one
+	Pprof  bool        // serve /debug/pprof, on loopback only
+	TLS    *tls.Config // nil: plain HTTP
+}
+
+// Deps are what the pages show. All are required.
+type Deps struct {
+	Processor Processor
+	Gatherer  prometheus.Gatherer
+	Logger    *slog.Logger
+}
+
+// Server is the HTTP listener.
+type Server struct {
+	deps     Deps
+	listener net.Listener
+	http     http.Server
+	loopback bool
+}
+
+// New opens the listener; nothing is served before Run.
+func New(cfg Config, deps Deps) (*Server, error) {
+	l, err := net.Listen("tcp", cfg.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("listen for HTTP on %s: %w; choose another address with --listen", cfg.Listen, err)
+	}
+	s := &Server{deps: deps, listener: l, loopback: isLoopback(l.Addr())}
+	if cfg.TLS != nil {
+		s.listener = tls.NewListener(l, cfg.TLS)
+	}
+	s.http = http.Server{Handler: s.routes(cfg), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second,
+		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(deps.Logger.Handler(), slog.LevelDebug)}
+	return s, nil
+}
+
+// Addr is the address listened on.
+func (s *Server) Addr() net.Addr { return s.listener.Addr() }
+
+// Run serves until ctx ends, then lets requests under way finish for a second.
+func (s *Server) Run(ctx context.Context) error {
+	done := make(chan error, 1)
+	go func() { done <- s.http.Serve(s.listener) }()
+	select {
+	case err := <-done:
+		return fmt.Errorf("serve HTTP: %w", err)
+	case <-ctx.Done():
+	}
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	if err := s.http.Shutdown(end); err != nil {
+		_ = s.http.Close() // what did not finish in time is cut off
+	}
+	if err := <-done; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve HTTP: %w", err)
+	}
+	return nil
+}
+
+// Close closes the listener of a server that never ran.
+func (s *Server) Close() error { return s.listener.Close() }
+
+func isLoopback(a net.Addr) bool {
+	tcp, ok := a.(*net.TCPAddr)
+	return ok && tcp.IP.IsLoopback()
+}
+
+func (s *Server) routes(cfg Config) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(s.deps.Gatherer, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /livez", live)
+	mux.HandleFunc("GET /healthz", live)
+	mux.HandleFunc("GET /readyz", s.readyz)
+	mux.Handle("GET /v1/subjects/{id}", s.local(s.subject))
+	mux.Handle("POST /v1/subjects/lookup", s.local(s.lookup))
+	mux.Handle("GET /v1/segments", s.local(s.segments))
+	mux.Handle("/v1/", s.local(notFound))
+	if cfg.Pprof && s.loopback {
+		mux.Handle("/debug/pprof/", s.local(pprof.Index))
+		mux.Handle("/debug/pprof/profile", s.local(pprof.Profile))
+		mux.Handle("/debug/pprof/trace", s.local(pprof.Trace))
+	}
+	mux.HandleFunc("/", notFound)
+	return mux
+}
+
+func notFound(w http.ResponseWriter, _ *http.Request) {
+	problem(w, http.StatusNotFound, "there is no such page; see /v1/segments, /v1/subjects/{id}, /metrics, /livez, /readyz")
+}
+
+// local serves a page only on loopback and only for requests that name it so
+// (a page of another site must not reach it by a name that resolves to loopback).
+func (s *Server) local(next http.HandlerFunc) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case !s.loopback:
+			problem(w, http.StatusForbidden, "without tokens only /metrics, /livez, /healthz and /readyz are served on a listener beyond loopback; "+
+				"ask on the machine itself with http.listen on 127.0.0.1")
+		case !namesLoopback(r.Host):
+			problem(w, http.StatusForbidden, "the request's Host is not this machine's loopback address")
+		default:
+			w.Header().Set("Cache-Control", "no-store")
+			next(w, r)
+		}
+	})
+}
+
+func namesLoopback(host string) bool {
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	host = strings.Trim(host, "[]")
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}

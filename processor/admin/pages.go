@@ -1,0 +1,154 @@
+package admin
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/segmentd/segmentd/processor"
+	"github.com/segmentd/segmentd/state/subject"
+)
+
+func live(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	fmt.Fprintln(w, "ok")
+}
+
+// readyz is 200 once the group is joined and every assigned partition is
+// restored and past its barrier; an instance with no partition is ready.
+func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
+	joined, states := s.deps.Processor.States()
+	waiting := 0
+	for _, st := range states {
+		if !st.Ready {
+			waiting++
+		}
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	switch {
+	case !joined:
+		w.WriteHeader(http.StatusServiceUnavailable)
+		fmt.Fprintln(w, "not ready: the consumer group is not joined")
+	case waiting > 0:
+		w.WriteHeader(http.StatusServiceUnavailable)
+		fmt.Fprintf(w, "not ready: %d of %d partitions are not restored and past their barrier\n", waiting, len(states))
+	default:
+		fmt.Fprintln(w, "ok")
+	}
+	if r.URL.Query().Has("verbose") {
+		for _, st := range states {
+			fmt.Fprintf(w, "partition %d: %s\n", st.Partition, map[bool]string{true: "ready", false: "restoring"}[st.Ready])
+		}
+	}
+}
+
+type membershipJSON struct {
+	Segment string `json:"segment"`
+	Purpose string `json:"purpose"`
+	Since   string `json:"since"`
+}
+
+type subjectJSON struct {
+	UserID      string           `json:"userId"`
+	IDType      string           `json:"idType"`
+	Memberships []membershipJSON `json:"memberships"`
+}
+
+func (s *Server) subject(w http.ResponseWriter, r *http.Request) {
+	s.answer(w, r, r.PathValue("id"), r.URL.Query().Get("idType"))
+}
+
+// lookup is subject with the id in the body, where it stays out of access logs.
+func (s *Server) lookup(w http.ResponseWriter, r *http.Request) {
+	var q struct {
+		UserID      string `json:"userId"`
+		AnonymousID string `json:"anonymousId"`
+	}
+	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, 64<<10))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&q); err != nil || (q.UserID == "") == (q.AnonymousID == "") {
+		problem(w, http.StatusBadRequest, `the body must be {"userId":"…"} or {"anonymousId":"…"}`)
+		return
+	}
+	if q.UserID != "" {
+		s.answer(w, r, q.UserID, "userId")
+		return
+	}
+	s.answer(w, r, q.AnonymousID, "anonymousId")
+}
+
+func (s *Server) answer(w http.ResponseWriter, r *http.Request, value, idType string) {
+	id := subject.ID{Value: value}
+	switch idType {
+	case "", "userId":
+	case "anonymousId":
+		id.Type = subject.AnonymousID
+	default:
+		problem(w, http.StatusBadRequest, "idType is userId or anonymousId")
+		return
+	}
+	if !subject.ValidID(value) {
+		problem(w, http.StatusBadRequest, fmt.Sprintf("an id has 1 to %d bytes and no control characters", subject.MaxIDBytes))
+		return
+	}
+	memberships, _, err := s.deps.Processor.Lookup(r.Context(), id)
+	if err != nil {
+		lookupProblem(w, err)
+		return
+	}
+	out := subjectJSON{UserID: value, IDType: id.Type.String(), Memberships: []membershipJSON{}}
+	for _, m := range memberships {
+		out.Memberships = append(out.Memberships, membershipJSON{m.Segment, m.Purpose, m.Since.String()})
+	}
+	writeJSON(w, http.StatusOK, "application/json", out)
+}
+
+func lookupProblem(w http.ResponseWriter, err error) {
+	switch {
+	case errors.Is(err, processor.ErrNotReady), errors.Is(err, processor.ErrNotOwned):
+		w.Header().Set("Retry-After", "1")
+		problem(w, http.StatusServiceUnavailable, err.Error())
+	default:
+		problem(w, http.StatusInternalServerError, "the subject's record cannot be read; the log says why")
+	}
+}
+
+type segmentJSON struct {
+	Key         string `json:"key"`
+	Name        string `json:"name,omitempty"`
+	Description string `json:"description,omitempty"`
+	Purpose     string `json:"purpose"`
+	When        string `json:"when"`
+	Members     int64  `json:"members"`
+	Entered     int64  `json:"entered"`
+	Exited      int64  `json:"exited"`
+}
+
+func (s *Server) segments(w http.ResponseWriter, _ *http.Request) {
+	out := struct {
+		Segments []segmentJSON `json:"segments"`
+	}{[]segmentJSON{}}
+	for _, g := range s.deps.Processor.Segments() {
+		out.Segments = append(out.Segments, segmentJSON(g))
+	}
+	writeJSON(w, http.StatusOK, "application/json", out)
+}
+
+// problem writes a problem detail (RFC 9457). detail must not name a subject.
+func problem(w http.ResponseWriter, status int, detail string) {
+	writeJSON(w, status, "application/problem+json", struct {
+		Type   string `json:"type"`
+		Title  string `json:"title"`
+		Status int    `json:"status"`
+		Detail string `json:"detail"`
+	}{"about:blank", http.StatusText(status), status, detail})
+}
+
+func writeJSON(w http.ResponseWriter, status int, contentType string, v any) {
+	w.Header().Set("Content-Type", contentType)
+	w.WriteHeader(status)
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	_ = e.Encode(v) // the client went away
+}

@@ -1,0 +1,178 @@
+package processor
+
+import (
+	"context"
+
+	"github.com/segmentd/segmentd/processor/stream"
+	"github.com/segmentd/segmentd/processor/wire"
+	"github.com/segmentd/segmentd/state/subject"
+)
+
+// applyEvents judges and applies fetched events in order, merged by arrival
+// where there are several topics. A batch that grows too large for one
+// transaction is committed in parts, each at an event's boundary; the barrier
+// already passed covers all of them.
+func (p *partition) applyEvents(ctx context.Context, fetched []stream.Fetched) error {
+	merge := newMerge(fetched)
+	for {
+		i, r := merge.next()
+		if r == nil {
+			break
+		}
+		in := p.events[i]
+		if err := p.applyEvent(ctx, in, r); err != nil {
+			return err
+		}
+		in.position = r.Offset + 1
+		if p.full() {
+			if err := p.commit(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	for i := range fetched {
+		p.events[i].position = max(p.events[i].position, fetched[i].Next)
+	}
+	return p.checkPartitioners()
+}
+
+// applyEvent decodes one record and steps its subject.
+func (p *partition) applyEvent(ctx context.Context, in *input, r *stream.Record) error {
+	item, reject := in.decoder.Decode(in.Kind, p.wireInput(in, r))
+	if reject == nil {
+		if _, elsewhere := p.belongsElsewhere(in, r.Key, item.Subject); elsewhere {
+			reject = &wire.Reject{Reason: wire.WrongPartition, Detail: "not the partition that " + in.Partitioner + " gives its key"}
+		}
+	}
+	if reject != nil {
+		p.reject(in, r.Offset, reject)
+		p.tally[subject.OutcomeRejected]++
+		return nil
+	}
+	p.out.belowMin += item.BelowMin
+	if err := p.advance(ctx, min(item.Event.Time, item.Event.Arrival)); err != nil {
+		return err
+	}
+	before := len(p.changes())
+	outcome, err := p.machine.Event(item.Event)
+	if err != nil {
+		return storeError(err)
+	}
+	p.tally[outcome]++
+	for range p.changes()[before:] {
+		p.out.arrivals = append(p.out.arrivals, r.Timestamp)
+	}
+	return nil
+}
+
+// advance moves the clock on, committing in between where very many timers fire.
+func (p *partition) advance(ctx context.Context, to subject.Instant) error {
+	for {
+		done, err := p.machine.Advance(to, maxBatchTimers)
+		if err != nil {
+			return storeError(err)
+		}
+		if done {
+			return nil
+		}
+		if err := p.commit(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+func (p *partition) changes() []subject.Change { return p.machine.Engine().Changes }
+
+func (p *partition) full() bool {
+	return len(p.changes()) >= maxBatchChanges || p.image.DirtyCount() >= maxBatchSubjects
+}
+
+// belongsElsewhere reports whether a record with this key (or, without a key,
+// this subject) should be on another partition, and on which.
+func (p *partition) belongsElsewhere(in *input, key []byte, id subject.ID) (int32, bool) {
+	if in.Partition == nil {
+		return p.id, false
+	}
+	if key == nil {
+		key = []byte(id.Value)
+	}
+	to := in.Partition(key, p.cfg.Partitions)
+	in.fit.note(to == p.id)
+	return to, to != p.id
+}
+
+// passOn moves a decision to the partition its subject belongs to, within the
+// same transaction.
+func (p *partition) passOn(in *input, r *stream.Record, to int32) {
+	m := stream.Message{Topic: in.Topic, Partition: to, Timestamp: r.Timestamp,
+		Key: append([]byte(nil), r.Key...), Value: append([]byte(nil), r.Value...)}
+	for _, h := range r.Headers {
+		m.Headers = append(m.Headers, stream.Header{Key: h.Key, Value: append([]byte(nil), h.Value...)})
+	}
+	p.out.passedOn = append(p.out.passedOn, m)
+	p.log.Warn("a decision was on the wrong partition and is passed on", "topic", in.Topic, "offset", r.Offset, "to", to)
+}
+
+// reject notes a reference to a record that was not taken; never its payload.
+func (p *partition) reject(in *input, offset int64, why *wire.Reject) {
+	p.out.rejects = append(p.out.rejects, wire.Rejected{
+		Source: subject.Position{Topic: in.Topic, Partition: p.id, Offset: offset}, Reject: *why})
+}
+
+// partitionerFit counts, of the first records of an input, how many were on the
+// partition that the configured partitioner gives.
+type partitionerFit struct{ seen, wrong int }
+
+// How many records the verdict on a partitioner may rest on.
+const (
+	fitFrom = 100
+	fitTo   = 1000
+)
+
+func (f *partitionerFit) note(right bool) {
+	if f.seen >= fitTo {
+		return
+	}
+	f.seen++
+	if !right {
+		f.wrong++
+	}
+}
+
+// checkPartitioners stops the partition, before anything of the batch is
+// committed, if most of an input's first records are on the wrong partition.
+func (p *partition) checkPartitioners() error {
+	for _, in := range append(p.events[:len(p.events):len(p.events)], p.decisions...) {
+		if in.fit.seen >= fitFrom && in.fit.wrong*2 > in.fit.seen && in.fit.seen < 2*fitTo {
+			return configErrorf("%d of the first %d records of partition %d of %s are not where partitioner %s puts their keys: "+
+				"set the input's partitioner to what its producers use (murmur2: Java clients; crc32: librdkafka; fnv1a: Sarama, kafka-go), "+
+				"or produce it keyed by the subject's id", in.fit.wrong, in.fit.seen, p.id, in.Topic, in.Partitioner)
+		}
+	}
+	return nil
+}
+
+// merge yields the records of several topics by arrival, each topic's in order.
+type merge struct {
+	fetched []stream.Fetched
+	at      []int
+}
+
+func newMerge(fetched []stream.Fetched) *merge {
+	return &merge{fetched: fetched, at: make([]int, len(fetched))}
+}
+
+func (m *merge) next() (topic int, r *stream.Record) {
+	for i := range m.fetched {
+		if m.at[i] >= len(m.fetched[i].Records) {
+			continue
+		}
+		if c := &m.fetched[i].Records[m.at[i]]; r == nil || c.Timestamp < r.Timestamp {
+			topic, r = i, c
+		}
+	}
+	if r != nil {
+		m.at[topic]++
+	}
+	return topic, r
+}

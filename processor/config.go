@@ -1,0 +1,99 @@
+// Package processor is the partition loop around the pure core: it reads a
+// partition of every input, lets the core judge and apply what it read, and
+// publishes changes, members, changelog, checkpoint and offsets in one Kafka
+// transaction. Kafka is the truth; the local image follows it.
+//
+// One goroutine owns one partition number of every topic: its records, timers,
+// clock and transactional producer are touched by no other.
+package processor
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/segmentd/segmentd/processor/core"
+	"github.com/segmentd/segmentd/processor/metrics"
+	"github.com/segmentd/segmentd/processor/stream"
+	"github.com/segmentd/segmentd/processor/wire"
+	"github.com/segmentd/segmentd/rules"
+	"github.com/segmentd/segmentd/state"
+)
+
+// Input is one input topic.
+type Input struct {
+	Topic string
+	Kind  wire.Kind // wire.Events or wire.Decisions
+	// Partitioner is the configuration's name of how producers choose partitions.
+	Partitioner string
+	// Partition computes the partition of a key; nil: any, nothing is checked.
+	Partition func(key []byte, partitions int32) int32
+	Decoder   wire.DecoderOptions // Fields, Names and Purposes are filled from the rule set
+}
+
+// Config says what a processor does. Group and Inputs are required.
+type Config struct {
+	Group        string
+	Inputs       []Input
+	Partitions   int32         // of every topic
+	Linger       time.Duration // least time between the starts of two batches: 10 ms
+	BatchBytes   int           // of events fetched at once, a topic: 1 MiB
+	Idle         time.Duration // how long a fetch waits for input: 250 ms
+	Core         core.Config
+	OutputFormat wire.OutputFormat
+	CETypePrefix string
+	LogAppend    bool // the changelog's timestamps are the broker's clock
+}
+
+func (c Config) withDefaults() Config {
+	c.Linger = cmp.Or(c.Linger, 10*time.Millisecond)
+	c.BatchBytes = cmp.Or(c.BatchBytes, 1<<20)
+	c.Idle = cmp.Or(c.Idle, 250*time.Millisecond)
+	return c
+}
+
+// Bounds of one transaction. A batch that reaches one is committed in parts.
+const (
+	maxBatchSubjects  = 20_000
+	maxBatchChanges   = 20_000
+	maxBatchTimers    = 10_000
+	maxBatchDecisions = 20_000
+	maxRejects        = 1_000 // references published a transaction; more are only counted
+)
+
+// clockDelay is how far behind the broker's present a caught-up partition's
+// clock stays, for records still on their way (DESIGN.md, Clock and timers).
+const clockDelay = 2 * time.Second
+
+// Deps are what a processor needs from outside. Logger, Metrics and Now may be nil.
+type Deps struct {
+	Rules   *rules.Set
+	Store   *state.Store
+	Secret  string // fingerprint of the keyed hash's secret
+	Fetcher stream.Fetcher
+	// Bounds tells the first offset that a partition of a topic holds, and its end.
+	Bounds func(ctx context.Context, topic string, partition int32) (start, end int64, err error)
+	// Transactor returns the producer of a transactional id.
+	Transactor func(transactionalID string) stream.Transactor
+	Logger     *slog.Logger
+	Metrics    *metrics.Metrics
+	Now        func() time.Time // the wall clock; only idle partitions' clocks follow it
+}
+
+func (d Deps) withDefaults() (Deps, error) {
+	if d.Logger == nil {
+		d.Logger = slog.New(slog.DiscardHandler)
+	}
+	if d.Now == nil {
+		d.Now = time.Now
+	}
+	if d.Metrics == nil {
+		m, err := metrics.New(metrics.Config{PerSegment: true}, metrics.Deps{})
+		if err != nil {
+			return d, err
+		}
+		d.Metrics = m
+	}
+	return d, nil
+}

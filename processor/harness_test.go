@@ -1,0 +1,302 @@
+package processor
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/segmentd/segmentd/processor/embedded"
+	"github.com/segmentd/segmentd/processor/kafka"
+	"github.com/segmentd/segmentd/processor/stream"
+	"github.com/segmentd/segmentd/processor/wire"
+	"github.com/segmentd/segmentd/rules"
+	"github.com/segmentd/segmentd/state/subject"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// The inputs of every lab.
+const (
+	events    = "events"
+	decisions = "decisions"
+)
+
+const secret = "a secret of at least sixteen bytes"
+
+// lab is a broker with topics, and what a processor on it is made of. Tests
+// change its fields before they start one.
+type lab struct {
+	t        testing.TB
+	broker   *embedded.Broker
+	client   *kafka.Client
+	producer *kafka.Producer
+	set      *rules.Set
+	cfg      Config
+	data     string // of the image
+	secret   string
+	held     atomic.Pointer[time.Time] // where the host's clock stands still; nil: it runs
+	log      logBuffer
+
+	// transactor and fetcher stand between the processor and the broker.
+	transactor func(string) stream.Transactor
+	fetcher    stream.Fetcher
+}
+
+// labConfig says what a lab has. The zero one has shopRules and two partitions.
+type labConfig struct {
+	rules      string
+	set        *rules.Set
+	partitions int32
+	broker     embedded.Config
+}
+
+func newLab(t testing.TB, c labConfig) *lab {
+	t.Helper()
+	if c.partitions == 0 {
+		c.partitions = 2
+	}
+	c.broker.MinSessionTimeout = time.Second
+	broker, err := embedded.Start(c.broker)
+	must(t, err)
+	t.Cleanup(func() { _ = broker.Close() })
+	l := &lab{t: t, broker: broker, set: c.set, data: t.TempDir() + "/data", secret: secret}
+	if l.set == nil {
+		l.set = loadRules(t, c.rules)
+	}
+	l.cfg = Config{Group: "shop", Partitions: c.partitions, Linger: time.Millisecond, Idle: 20 * time.Millisecond,
+		Inputs: []Input{l.input(events, wire.Events), l.input(decisions, wire.Decisions)}}
+	l.connect()
+	l.createTopics()
+	return l
+}
+
+// holdClock makes the host's clock stand still: then events alone move the
+// partitions' clocks.
+func (l *lab) holdClock(at time.Time) { l.held.Store(&at) }
+
+func (l *lab) releaseClock() { l.held.Store(nil) }
+
+func (l *lab) now() time.Time {
+	if at := l.held.Load(); at != nil {
+		return *at
+	}
+	return time.Now()
+}
+
+func (l *lab) connect() {
+	client, err := kafka.New(kafka.Config{Brokers: []string{l.broker.Addr()}})
+	must(l.t, err)
+	l.t.Cleanup(func() { _ = client.Close() })
+	l.client, l.fetcher, l.producer = client, client, client.NewProducer(kafka.ProducerConfig{})
+	l.transactor = func(id string) stream.Transactor {
+		return client.NewTransactor(kafka.TransactorConfig{TransactionalID: id, Compression: kafka.Zstd})
+	}
+}
+
+func (l *lab) input(topic string, kind wire.Kind) Input {
+	return Input{Topic: topic, Kind: kind, Partitioner: "murmur2", Partition: murmur2}
+}
+
+func murmur2(key []byte, n int32) int32 {
+	p, _ := kafka.Murmur2.Partition(key, n)
+	return p
+}
+
+func (l *lab) createTopics() {
+	specs := (Topics{l.cfg.Group}).Specs(l.set)
+	topics := []kafka.NewTopic{{Name: events}, {Name: decisions}}
+	for _, s := range specs {
+		topics = append(topics, kafka.NewTopic{Name: s.Name, Configs: s.Configs})
+	}
+	var names []string
+	for i := range topics {
+		topics[i].Partitions, topics[i].ReplicationFactor = l.cfg.Partitions, 1
+		names = append(names, topics[i].Name)
+	}
+	_, err := l.client.CreateTopics(l.t.Context(), topics)
+	must(l.t, err)
+	must(l.t, l.client.WaitTopics(l.t.Context(), names...))
+}
+
+// loadRules compiles one rule file; "" is shopRules.
+func loadRules(t testing.TB, text string) *rules.Set {
+	t.Helper()
+	if text == "" {
+		text = shopRules
+	}
+	set, problems := rules.Load(fstest.MapFS{"rules.yaml": {Data: []byte(text)}})
+	if set == nil {
+		t.Fatal(problems)
+	}
+	return set
+}
+
+// record is one input record.
+type record struct {
+	topic string
+	key   string
+	value string
+	at    time.Time // its own timestamp; zero: now
+	to    int32     // partition, if misplaced
+	wrong bool      // misplaced: it goes to partition to
+	bare  bool      // without a key
+}
+
+func (l *lab) message(r record) stream.Message {
+	at := r.at
+	if at.IsZero() {
+		at = time.Now()
+	}
+	m := stream.Message{Topic: r.topic, Partition: murmur2([]byte(r.key), l.cfg.Partitions), Timestamp: subject.FromTime(at),
+		Key: []byte(r.key), Value: []byte(r.value)}
+	if r.wrong {
+		m.Partition = r.to
+	}
+	if r.bare {
+		m.Key = nil
+	}
+	return m
+}
+
+// produce sends records, those of one partition in order, and waits until they
+// are acknowledged.
+func (l *lab) produce(records ...record) []stream.Produced {
+	l.t.Helper()
+	messages := make([]stream.Message, len(records))
+	for i := range records {
+		messages[i] = l.message(records[i])
+	}
+	produced, err := l.producer.Send(l.t.Context(), messages)
+	must(l.t, err)
+	return produced
+}
+
+// readTopic returns every committed record of a topic, partition by partition.
+func (l *lab) readTopic(topic string) (all []stream.Record) {
+	l.t.Helper()
+	for p := range l.cfg.Partitions {
+		all = append(all, l.readPartition(topic, p)...)
+	}
+	return all
+}
+
+func (l *lab) readPartition(topic string, partition int32) (all []stream.Record) {
+	l.t.Helper()
+	marks, err := l.client.Watermarks(l.t.Context(), topic, l.cfg.Partitions)
+	must(l.t, err)
+	var buf stream.Buffer
+	for at, end := marks[partition].Start, marks[partition].LastStable; at < end; {
+		f, err := l.client.Fetch(l.t.Context(), []stream.Position{{Topic: topic, Partition: partition, Offset: at}},
+			stream.FetchOptions{MaxBytes: 4 << 20, MaxWait: time.Second}, &buf)
+		must(l.t, err)
+		must(l.t, f[0].Err)
+		for _, r := range f[0].Records {
+			all = append(all, cloneRecord(r))
+		}
+		at = f[0].Next
+	}
+	return all
+}
+
+func cloneRecord(r stream.Record) stream.Record {
+	r.Key, r.Value = bytes.Clone(r.Key), bytes.Clone(r.Value)
+	headers := r.Headers
+	r.Headers = nil
+	for _, h := range headers {
+		r.Headers = append(r.Headers, stream.Header{Key: h.Key, Value: bytes.Clone(h.Value)})
+	}
+	return r
+}
+
+// changes reads the changes topic, in the order of each partition.
+func (l *lab) changes() (all []subject.Change) {
+	l.t.Helper()
+	for _, r := range l.readTopic(Topics{l.cfg.Group}.Changes("")) {
+		p, err := wire.ParseChange(r.Value)
+		must(l.t, err)
+		all = append(all, p.Change)
+	}
+	return all
+}
+
+// eventually asks again and again until something is so.
+func eventually(t testing.TB, what string, so func() bool) {
+	t.Helper()
+	end := time.NewTimer(30 * time.Second)
+	defer end.Stop()
+	again := time.NewTicker(3 * time.Millisecond)
+	defer again.Stop()
+	for !so() {
+		select {
+		case <-again.C:
+		case <-end.C:
+			t.Fatalf("not within 30 s: %s", what)
+		}
+	}
+}
+
+// settled waits for a state that must not change: n further batches pass.
+func (r *running) settled(partition int32, n int) {
+	r.lab.t.Helper()
+	for range n {
+		eventually(r.lab.t, "another batch", func() bool { return r.inspect(partition, func(*partitionLoop) {}) })
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// logBuffer collects what the processor logs.
+type logBuffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer // guarded by mu
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
+
+func (b *logBuffer) logger() *slog.Logger {
+	return slog.New(slog.NewTextHandler(b, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+// given and stop are decisions about a purpose.
+func given(id, purpose string, at time.Time) record { return decision(id, purpose, "given", at) }
+
+func decision(id, purpose, status string, at time.Time) record {
+	return record{topic: decisions, key: id, at: at, value: fmt.Sprintf(
+		`{"type":"decision","userId":%q,"purpose":%q,"status":%q,"timestamp":%q}`, id, purpose, status, stamp(at))}
+}
+
+// track is an event with its own message id.
+func track(id, name, message string, at time.Time) record {
+	return record{topic: events, key: id, at: at, value: fmt.Sprintf(
+		`{"type":"track","messageId":%q,"userId":%q,"event":%q,"timestamp":%q,"properties":{"total":10}}`, message, id, name, stamp(at))}
+}
+
+func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z07:00") }
+
+// ago is an instant in whole seconds of the past, as Kafka's timestamps keep it.
+func ago(d time.Duration) time.Time { return time.Now().Add(-d).Truncate(time.Second) }
+
+func background(t testing.TB) context.Context { return t.Context() }

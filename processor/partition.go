@@ -1,0 +1,277 @@
+package processor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	"github.com/segmentd/segmentd/processor/core"
+	"github.com/segmentd/segmentd/processor/metrics"
+	"github.com/segmentd/segmentd/processor/stream"
+	"github.com/segmentd/segmentd/processor/wire"
+	"github.com/segmentd/segmentd/state"
+	"github.com/segmentd/segmentd/state/subject"
+)
+
+// input is an input topic as one partition reads it.
+type input struct {
+	Input
+	decoder  *wire.Decoder
+	position int64 // of the next record
+	fresh    bool  // nothing was read yet: the position means the topic's start
+	end      int64 // the high watermark of the last answer
+	sent     time.Time
+	fit      partitionerFit
+}
+
+// partition is the loop of one partition. All fields but ready and queries
+// belong to its goroutine.
+type partition struct {
+	id      int32
+	cfg     *Config
+	deps    *Deps
+	topics  Topics
+	log     *slog.Logger
+	gauges  *metrics.Partition
+	member  stream.GroupMember
+	tx      stream.Transactor
+	image   *state.Partition
+	machine *core.Machine
+	encoder *wire.Encoder
+
+	events    []*input
+	decisions []*input
+
+	checkpoint state.Checkpoint
+	out        output
+	tally      [subject.Outcomes]uint64
+	counted    core.Counters
+	timers     uint64
+	seen       state.Stats // what the cache metrics have counted
+	noDecision bool        // all events were no_decision so far: say once what that means
+	host       hostClock
+
+	fetching  fetchBuffers
+	lastBatch time.Time
+
+	ready   atomic.Bool
+	counts  []segmentCounts // by segment
+	queries chan query
+}
+
+type fetchBuffers struct {
+	events, decisions stream.Buffer
+	positions         []stream.Position
+}
+
+// run owns the partition until ctx ends or an operator is needed. Errors of the
+// environment lead to the recovery path, with backoff.
+func (p *partition) run(ctx context.Context) error {
+	defer p.gauges.Release()
+	for failures := 0; ; failures++ {
+		began := p.deps.Now()
+		err := p.session(ctx)
+		p.ready.Store(false)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if dispose(err) == giveUp {
+			p.gauges.SetState(metrics.Stopped)
+			return err
+		}
+		if p.deps.Now().Sub(began) > time.Minute {
+			failures = 0
+		}
+		p.log.Warn("partition recovers", "error", err, "failures", failures+1)
+		if err := sleep(ctx, backoff(failures)); err != nil {
+			return nil
+		}
+	}
+}
+
+// session recovers and then processes batch after batch.
+func (p *partition) session(ctx context.Context) error {
+	p.gauges.SetState(metrics.Restoring)
+	work, release := graceful(ctx)
+	defer release()
+	if err := p.recover(ctx); err != nil {
+		return err
+	}
+	for {
+		if err := p.batch(ctx, work); err != nil {
+			return err
+		}
+		if !p.ready.Swap(true) {
+			p.gauges.SetState(metrics.Running)
+			p.log.Info("partition is ready", "clock", p.machine.Clock().String())
+		}
+	}
+}
+
+// endGrace is how long a batch may take to finish once its generation is over.
+const endGrace = 2 * time.Second
+
+// graceful returns a context that ends endGrace after ctx. release must be called.
+func graceful(ctx context.Context) (work context.Context, release func()) {
+	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(endGrace, cancel) })
+	return work, func() {
+		stop()
+		cancel()
+	}
+}
+
+// batch is one turn: fetch what has arrived, pass the barrier, apply, commit.
+// Waiting ends with ctx, what is under way then with work.
+func (p *partition) batch(ctx, work context.Context) error {
+	if err := p.linger(ctx); err != nil {
+		return err
+	}
+	fetched, err := p.fetchEvents(ctx)
+	if err != nil {
+		return err
+	}
+	p.lastBatch = p.deps.Now()
+	if err := p.passBarrier(work); err != nil {
+		return err
+	}
+	if err := p.applyEvents(work, fetched); err != nil {
+		return err
+	}
+	if err := p.advance(work, p.machine.Clock()); err != nil {
+		return err
+	}
+	if err := p.followHost(work); err != nil {
+		return err
+	}
+	if err := p.commit(work); err != nil {
+		return err
+	}
+	p.observe()
+	return nil
+}
+
+// linger keeps batches at least the configured time apart, so that what
+// arrives meanwhile shares a transaction.
+func (p *partition) linger(ctx context.Context) error {
+	wait := p.cfg.Linger - p.deps.Now().Sub(p.lastBatch)
+	if wait <= 0 || wait > p.cfg.Linger {
+		return ctx.Err()
+	}
+	return sleep(ctx, wait)
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// backoff grows from 50 ms to 5 s, with jitter.
+func backoff(failures int) time.Duration {
+	d := 50 * time.Millisecond << min(failures, 7)
+	return min(d, 5*time.Second)/2 + rand.N(min(d, 5*time.Second)/2)
+}
+
+// fetchEvents long-polls the event inputs and answers queries meanwhile. The
+// records are valid until its next call.
+func (p *partition) fetchEvents(ctx context.Context) ([]stream.Fetched, error) {
+	type answer struct {
+		fetched []stream.Fetched
+		err     error
+	}
+	sent := p.deps.Now()
+	done := make(chan answer, 1)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		f, err := p.fetch(ctx, p.events, &p.fetching.events, stream.FetchOptions{MaxWait: p.cfg.Idle, MaxBytes: p.cfg.BatchBytes})
+		done <- answer{f, err}
+	}()
+	for {
+		select {
+		case a := <-done:
+			for _, in := range p.events {
+				in.sent = sent
+			}
+			return a.fetched, a.err
+		case q := <-p.queries:
+			q.answer(p)
+		}
+	}
+}
+
+// fetch reads the next records of inputs. It does not move their positions.
+func (p *partition) fetch(ctx context.Context, inputs []*input, buf *stream.Buffer, opts stream.FetchOptions) ([]stream.Fetched, error) {
+	if len(inputs) == 0 {
+		return nil, sleep(ctx, opts.MaxWait)
+	}
+	positions := make([]stream.Position, len(inputs))
+	for i, in := range inputs {
+		positions[i] = stream.Position{Topic: in.Topic, Partition: p.id, Offset: in.position}
+	}
+	fetched, err := p.deps.Fetcher.Fetch(ctx, positions, opts, buf)
+	if err != nil {
+		return nil, fmt.Errorf("fetch: %w", err)
+	}
+	for i := range fetched {
+		if err := p.fetchError(ctx, inputs[i], &fetched[i]); err != nil {
+			return nil, err
+		}
+		inputs[i].end = fetched[i].HighWatermark
+	}
+	return fetched, nil
+}
+
+// fetchError sorts the error of one input's answer.
+func (p *partition) fetchError(ctx context.Context, in *input, f *stream.Fetched) error {
+	if f.Err == nil {
+		in.fresh = false
+		return nil
+	}
+	if !errors.Is(f.Err, stream.ErrOffsetOutOfRange) {
+		return fmt.Errorf("fetch %s: %w", in.Topic, f.Err)
+	}
+	start, end, err := p.deps.Bounds(ctx, in.Topic, p.id)
+	if err != nil {
+		return fmt.Errorf("offsets of %s: %w", in.Topic, err)
+	}
+	if err := p.overtaken(in, start, end); err != nil {
+		return err
+	}
+	in.position, in.fresh = start, false
+	*f = stream.Fetched{Topic: in.Topic, Partition: p.id, Next: start, HighWatermark: end, LastStable: start, LogStart: start}
+	return nil
+}
+
+// overtaken says whether the partition may go on from the start of an input
+// that no longer holds its position. Events that retention deleted before we
+// read them are lost, which is told and survived; decisions must not be.
+func (p *partition) overtaken(in *input, start, end int64) error {
+	switch {
+	case in.fresh:
+		return nil
+	case in.position > end:
+		return &StoppedError{p.id, fmt.Sprintf("%s ends at offset %d, before the group's position %d: the topic was deleted and made anew. "+
+			"Start with another group to process what is there", in.Topic, end, in.position)}
+	case in.Kind == wire.Decisions:
+		return &StoppedError{p.id, fmt.Sprintf("%s begins at offset %d, after the group's position %d: its retention deleted decisions before they were read, "+
+			"among them perhaps withdrawals. Lengthen its retention and start with another group", in.Topic, start, in.position)}
+	}
+	p.log.Error("the retention of an event topic overtook us: events are lost", "topic", in.Topic, "from", in.position, "to", start, "lost", start-in.position)
+	return nil
+}
+
+// query asks the partition's goroutine for something between two batches.
+type query struct {
+	answer func(*partition)
+}

@@ -1,0 +1,142 @@
+package processor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/segmentd/segmentd/processor/stream"
+	"github.com/segmentd/segmentd/processor/wire"
+)
+
+// Generation is what a consumer group generation assigns to this instance.
+type Generation struct {
+	Member     stream.GroupMember
+	Partitions []int32
+}
+
+// Processor runs the partitions that the consumer group assigns. Safe for
+// concurrent use, except that one generation runs at a time.
+type Processor struct {
+	cfg    Config
+	deps   Deps
+	topics Topics
+
+	mu      sync.RWMutex
+	running map[int32]*partition // guarded by mu
+	joined  bool                 // guarded by mu
+}
+
+// New returns a processor. It does nothing until a generation runs.
+func New(cfg Config, deps Deps) (*Processor, error) {
+	cfg = cfg.withDefaults()
+	deps, err := deps.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Group == "" || cfg.Partitions < 1 || len(cfg.Inputs) == 0 {
+		return nil, errors.New("a processor needs a group, partitions and inputs")
+	}
+	keys := make([]string, len(deps.Rules.Segments))
+	for i := range keys {
+		keys[i] = deps.Rules.Segments[i].Key
+	}
+	deps.Metrics.SetRuleSet(deps.Rules.Hash, uint64(deps.Rules.Revision), keys)
+	return &Processor{cfg: cfg, deps: deps, topics: Topics{cfg.Group}, running: map[int32]*partition{}}, nil
+}
+
+// Run processes the generation's partitions until ctx ends, which finishes or
+// abandons what is under way, or until one of them needs an operator: then all
+// stop and its error is returned. It leaves no goroutine behind.
+func (p *Processor) Run(ctx context.Context, gen Generation) error {
+	p.setJoined(true)
+	defer p.setJoined(false)
+	group, ctx := errgroup.WithContext(ctx)
+	for _, id := range gen.Partitions {
+		group.Go(func() error { return p.runPartition(ctx, gen.Member, id) })
+	}
+	group.Go(func() error { <-ctx.Done(); return nil })
+	return group.Wait()
+}
+
+// runPartition opens the partition's image, lets the loop own it, and writes
+// what the image still holds back when the loop ends.
+func (p *Processor) runPartition(ctx context.Context, member stream.GroupMember, id int32) error {
+	image, err := p.deps.Store.Partition(id)
+	if err != nil {
+		return storeError(fmt.Errorf("open partition %d: %w", id, err))
+	}
+	loop := p.newPartition(id, member)
+	loop.image = image
+	p.own(id, loop)
+	defer p.disown(id)
+	err = loop.run(ctx)
+	// The image is closed after the loop: its last write-behind includes the
+	// last commit.
+	return errors.Join(err, storeError(image.Close()))
+}
+
+func (p *Processor) newPartition(id int32, member stream.GroupMember) *partition {
+	var topics []string
+	for _, in := range p.cfg.Inputs {
+		topics = append(topics, in.Topic)
+	}
+	loop := &partition{
+		id: id, cfg: &p.cfg, deps: &p.deps, topics: p.topics, member: member,
+		log:    p.deps.Logger.With("partition", id),
+		gauges: p.deps.Metrics.Assign(id, topics),
+		tx:     p.deps.Transactor(fmt.Sprintf("%s-%d", p.cfg.Group, id)),
+		encoder: wire.NewEncoder(wire.EncoderOptions{Group: p.cfg.Group, Format: p.cfg.OutputFormat,
+			CETypePrefix: p.cfg.CETypePrefix, RuleSet: p.deps.Rules.Hash}),
+		counts:  make([]segmentCounts, len(p.deps.Rules.Segments)),
+		queries: make(chan query),
+	}
+	for _, in := range p.cfg.Inputs {
+		if in.Kind == wire.Decisions {
+			loop.decisions = append(loop.decisions, &input{Input: in})
+		} else {
+			loop.events = append(loop.events, &input{Input: in})
+		}
+	}
+	return loop
+}
+
+func (p *Processor) own(id int32, loop *partition) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.running[id] = loop
+}
+
+func (p *Processor) disown(id int32) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.running, id)
+}
+
+func (p *Processor) setJoined(joined bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.joined = joined
+}
+
+// PartitionState says how far one assigned partition is.
+type PartitionState struct {
+	Partition int32
+	Ready     bool // restored and past its first barrier
+}
+
+// States tells whether the instance has joined its group, and how far each
+// assigned partition is.
+func (p *Processor) States() (joined bool, states []PartitionState) {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	for id := range p.cfg.Partitions {
+		if loop := p.running[id]; loop != nil {
+			states = append(states, PartitionState{id, loop.ready.Load()})
+		}
+	}
+	return p.joined, states
+}

@@ -1,0 +1,248 @@
+package processor
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/segmentd/segmentd/processor/core"
+	"github.com/segmentd/segmentd/processor/stream"
+	"github.com/segmentd/segmentd/processor/wire"
+	"github.com/segmentd/segmentd/rules"
+	"github.com/segmentd/segmentd/state"
+	"github.com/segmentd/segmentd/state/subject"
+)
+
+// recover is the only way into processing, after a start, a crash, a lost disk
+// or a failed transaction: fence predecessors and abort what they left open,
+// catch up with the changelog from the image's position (0 without an image),
+// and go on from the checkpoint found there.
+func (p *partition) recover(ctx context.Context) error {
+	if err := p.image.Reset(); err != nil {
+		return storeError(err)
+	}
+	if err := p.tx.Init(ctx); err != nil {
+		return fmt.Errorf("init producer: %w", err)
+	}
+	began := p.deps.Now()
+	restored, err := p.catchUp(ctx)
+	if err != nil {
+		return err
+	}
+	if err := p.adopt(); err != nil {
+		return err
+	}
+	if err := p.countMembers(); err != nil {
+		return storeError(err)
+	}
+	p.log.Info("partition recovered", "changelog_records", restored, "seconds", p.deps.Now().Sub(began).Seconds(),
+		"transaction", p.checkpoint.Transaction)
+	return nil
+}
+
+// errOtherHistory: the image does not belong to this changelog.
+var errOtherHistory = errors.New("the image belongs to another changelog")
+
+// catchUp applies the changelog from the image's position to its end. An image
+// that belongs to another history is thrown away and restored from the start.
+func (p *partition) catchUp(ctx context.Context) (restored int64, err error) {
+	for range 2 {
+		cp, next, ok := p.image.Position()
+		if !ok {
+			cp, next = state.Checkpoint{}, 0
+		}
+		p.checkpoint = cp
+		restored, err = p.restore(ctx, next)
+		if !errors.Is(err, errOtherHistory) {
+			return restored, err
+		}
+		p.log.Warn("the local image is thrown away and restored from the changelog", "error", err)
+		if err := p.image.Wipe(); err != nil {
+			return 0, storeError(err)
+		}
+	}
+	return restored, err
+}
+
+// restore reads the changelog from an offset until position, last stable
+// offset and high watermark are one.
+func (p *partition) restore(ctx context.Context, next int64) (restored int64, err error) {
+	var buf stream.Buffer
+	image, began, warned := p.checkpoint, p.deps.Now(), false
+	for {
+		f, err := p.fetchChangelog(ctx, next, &buf)
+		if err != nil {
+			return restored, err
+		}
+		for i := range f.Records {
+			if err := p.restoreRecord(image, &f.Records[i]); err != nil {
+				return restored, err
+			}
+		}
+		restored += int64(len(f.Records))
+		next = f.Next
+		p.gauges.SetRestoreRemaining(f.HighWatermark - next)
+		if next >= f.HighWatermark && f.LastStable >= f.HighWatermark {
+			break
+		}
+		if !warned && p.deps.Now().Sub(began) > 5*time.Second && next >= f.LastStable {
+			warned = true
+			p.log.Warn("an open transaction on the changelog holds up recovery: waiting until it ends or times out")
+		}
+	}
+	if restored == 0 && p.checkpoint.Transaction == image.Transaction {
+		return 0, nil
+	}
+	return restored, storeError(p.image.RestoreDone(p.checkpoint, next))
+}
+
+func (p *partition) fetchChangelog(ctx context.Context, next int64, buf *stream.Buffer) (*stream.Fetched, error) {
+	at := []stream.Position{{Topic: p.topics.Changelog(), Partition: p.id, Offset: next}}
+	fetched, err := p.deps.Fetcher.Fetch(ctx, at, stream.FetchOptions{MaxWait: 100 * time.Millisecond, MaxBytes: 4 << 20}, buf)
+	if err != nil {
+		return nil, fmt.Errorf("fetch changelog: %w", err)
+	}
+	f := &fetched[0]
+	if errors.Is(f.Err, stream.ErrOffsetOutOfRange) {
+		return p.changelogOutOfRange(ctx, next, f)
+	}
+	if f.Err != nil {
+		return nil, fmt.Errorf("fetch changelog: %w", f.Err)
+	}
+	return f, nil
+}
+
+// changelogOutOfRange tells a changelog whose start was deleted (a position of
+// 0 then means its start) from one that is not the image's.
+func (p *partition) changelogOutOfRange(ctx context.Context, next int64, f *stream.Fetched) (*stream.Fetched, error) {
+	start, end, err := p.deps.Bounds(ctx, f.Topic, p.id)
+	if err != nil {
+		return nil, fmt.Errorf("offsets of %s: %w", f.Topic, err)
+	}
+	if next > 0 {
+		return nil, fmt.Errorf("%w: it holds offsets %d to %d, the image is at %d", errOtherHistory, start, end, next)
+	}
+	return &stream.Fetched{Topic: f.Topic, Partition: p.id, Next: start, HighWatermark: end, LastStable: start, LogStart: start}, nil
+}
+
+// restoreRecord applies one changelog record. image is the checkpoint that the
+// image remembers.
+func (p *partition) restoreRecord(image state.Checkpoint, r *stream.Record) error {
+	if !bytes.Equal(r.Key, state.CheckpointKey) {
+		return storeError(p.image.Restore(r.Key, r.Value))
+	}
+	cp, err := state.DecodeCheckpoint(r.Value)
+	if err != nil {
+		return configErrorf("the checkpoint on %s cannot be read (%v): it was written by a newer version, or the topic is not segmentd's", p.topics.Changelog(), err)
+	}
+	if image.History != "" && cp.History != image.History {
+		return fmt.Errorf("%w: its history is another", errOtherHistory)
+	}
+	if cp.Transaction <= image.Transaction && image.History != "" {
+		return fmt.Errorf("%w: transaction %d follows transaction %d", errOtherHistory, cp.Transaction, image.Transaction)
+	}
+	if err := p.mayAdopt(cp); err != nil {
+		return err
+	}
+	p.checkpoint = cp
+	return nil
+}
+
+// mayAdopt refuses a checkpoint that this configuration must not go on from,
+// before anything is done with it.
+func (p *partition) mayAdopt(cp state.Checkpoint) error {
+	changelog := p.topics.Changelog()
+	switch {
+	case cp.Secret != p.deps.Secret:
+		return configErrorf("the secret is not the one %s was written with (fingerprint %s, configured %s): give the same secret as before "+
+			"(secret_file or SEGMENTD_SECRET); to start anew without the old state use another group", changelog, cp.Secret, p.deps.Secret)
+	case cp.RuleSet != p.deps.Rules.Hash:
+		return configErrorf("the rules have changed: %s was written under rule set %.12s, the configured one is %.12s. This version cannot change rules of kept state: "+
+			"start with the former rules, or with another group (--group), which builds its state anew from the topics' start", changelog, cp.RuleSet, p.deps.Rules.Hash)
+	case cp.Group != p.cfg.Group || cp.Partition != p.id:
+		return configErrorf("%s partition %d holds the checkpoint of group %s partition %d: it was copied or is shared with another group", changelog, p.id, cp.Group, cp.Partition)
+	}
+	return nil
+}
+
+// adopt begins from the checkpoint, or afresh where there is none.
+func (p *partition) adopt() error {
+	if p.checkpoint.Transaction == 0 {
+		p.checkpoint = state.Checkpoint{Format: state.CheckpointFormat, Group: p.cfg.Group, Partition: p.id, History: rand.Text(),
+			Clock: subject.LongAgo, RuleSet: p.deps.Rules.Hash, Secret: p.deps.Secret}
+	} else if err := p.mayAdopt(p.checkpoint); err != nil {
+		return err
+	}
+	for _, in := range p.inputs() {
+		at, known := p.checkpoint.Positions[in.Topic]
+		in.position, in.fresh = at, !known
+		in.sent, in.end = time.Time{}, 0
+		in.decoder = wire.NewDecoder(decoderOptions(in.Input, p.deps.Rules))
+	}
+	p.machine = core.NewMachine(core.New(p.deps.Rules, p.cfg.Core), p.image, p.checkpoint.Clock)
+	p.counted, p.timers = core.Counters{}, 0
+	clear(p.tally[:])
+	p.out.reset()
+	p.host = hostClock{}
+	return nil
+}
+
+func decoderOptions(in Input, set *rules.Set) wire.DecoderOptions {
+	o := in.Decoder
+	o.Fields, o.Names = set.Fields, set.EventNames()
+	for i := range set.Purposes {
+		o.Purposes = append(o.Purposes, set.Purposes[i].Key)
+	}
+	return o
+}
+
+// countMembers counts every segment's members in the restored image.
+func (p *partition) countMembers() error {
+	counts := make([]int64, len(p.deps.Rules.Segments))
+	err := p.image.Each(func(r *subject.Record) error {
+		for i := range r.Purposes {
+			for _, m := range r.Purposes[i].Members {
+				if s, ok := p.deps.Rules.SegmentByID(m.Segment); ok {
+					counts[s]++
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	p.gauges.ClearMembers()
+	for i, n := range counts {
+		p.gauges.SetMembers(p.deps.Rules.Segments[i].Key, n)
+		p.counts[i].members.Store(n)
+	}
+	return nil
+}
+
+// dictionaryOf is what the numbers in records mean: kept on the changelog so
+// that a later rule set can name the segments of an earlier one.
+func dictionaryOf(set *rules.Set) ([]byte, error) {
+	type entry struct {
+		ID      uint32 `json:"id"`
+		Key     string `json:"key"`
+		Purpose string `json:"purpose"`
+	}
+	d := struct {
+		RuleSet  string  `json:"ruleSet"`
+		Segments []entry `json:"segments"`
+	}{RuleSet: set.Hash}
+	for i := range set.Segments {
+		s := &set.Segments[i]
+		d.Segments = append(d.Segments, entry{s.ID, s.Key, set.Purposes[s.Purpose].Key})
+	}
+	b, err := json.Marshal(d)
+	if err != nil {
+		return nil, fmt.Errorf("encode dictionary: %w", err)
+	}
+	return b, nil
+}

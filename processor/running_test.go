@@ -1,0 +1,219 @@
+package processor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/segmentd/segmentd/processor/metrics"
+	"github.com/segmentd/segmentd/processor/stream"
+	"github.com/segmentd/segmentd/state"
+	"github.com/segmentd/segmentd/state/subject"
+)
+
+// partitionLoop is the loop as tests look into it.
+type partitionLoop = partition
+
+// running is a processor at work on all partitions.
+type running struct {
+	lab       *lab
+	processor *Processor
+	store     *state.Store
+	metrics   *metrics.Metrics
+	cancel    context.CancelFunc
+	done      chan struct{}
+	err       error // of Run, once done is closed
+	stopped   bool
+}
+
+// start opens the image and runs a processor as the only member of its group.
+func (l *lab) start() *running {
+	l.t.Helper()
+	r := &running{lab: l, done: make(chan struct{})}
+	topics := []string{events, decisions}
+	var err error
+	r.metrics, err = metrics.New(metrics.Config{PerSegment: true, Topics: topics}, metrics.Deps{})
+	must(l.t, err)
+	r.store, err = state.Open(l.data, state.Options{Group: l.cfg.Group, Secret: []byte(l.secret), Logger: l.log.logger(),
+		WriteDelay: 10 * time.Millisecond, WriteObserved: r.metrics.ObserveStoreWrite})
+	must(l.t, err)
+	r.processor, err = New(l.cfg, Deps{Rules: l.set, Store: r.store, Secret: r.store.Fingerprint(), Fetcher: l.fetcher, Bounds: l.bounds,
+		Transactor: l.transactor, Logger: l.log.logger(), Metrics: r.metrics, Now: l.now})
+	must(l.t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	r.cancel = cancel
+	go func() {
+		defer close(r.done)
+		r.err = r.processor.Run(ctx, l.generation())
+	}()
+	l.t.Cleanup(func() { r.end() })
+	return r
+}
+
+func (l *lab) generation() Generation {
+	g := Generation{Member: stream.GroupMember{Group: l.cfg.Group, Generation: -1}}
+	for p := range l.cfg.Partitions {
+		g.Partitions = append(g.Partitions, p)
+	}
+	return g
+}
+
+func (l *lab) bounds(ctx context.Context, topic string, partition int32) (start, end int64, err error) {
+	marks, err := l.client.Watermarks(ctx, topic, partition+1)
+	if err != nil {
+		return 0, 0, err
+	}
+	return marks[partition].Start, marks[partition].End, nil
+}
+
+// end stops the processor if it still runs, and returns Run's error.
+func (r *running) end() error {
+	if !r.stopped {
+		r.stopped = true
+		r.cancel()
+		<-r.done
+		r.err = errors.Join(r.err, r.store.Close())
+	}
+	return r.err
+}
+
+// stop ends the processor in order.
+func (r *running) stop() {
+	r.lab.t.Helper()
+	must(r.lab.t, r.end())
+}
+
+// fails waits until Run returns by itself, and returns its error.
+func (r *running) fails() error {
+	r.lab.t.Helper()
+	select {
+	case <-r.done:
+	case <-time.After(30 * time.Second):
+		r.lab.t.Fatalf("the processor runs on\n%s", r.lab.log.String())
+	}
+	return r.end()
+}
+
+// crash leaves the image as kill -9 at this moment would: a copy of the files
+// as they are is what the next start finds.
+func (r *running) crash() {
+	r.lab.t.Helper()
+	copied := r.lab.t.TempDir() + "/data"
+	copyImage(r.lab.t, r.lab.data, copied)
+	r.stop()
+	r.lab.data = copied
+}
+
+// copyImage copies a data directory that may be in use: a file that goes away
+// meanwhile is left out.
+func copyImage(t testing.TB, from, to string) {
+	t.Helper()
+	must(t, filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(from, path)
+		if err != nil || d.IsDir() {
+			return errors.Join(err, os.MkdirAll(filepath.Join(to, rel), 0o700))
+		}
+		b, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return errors.Join(err, os.WriteFile(filepath.Join(to, rel), b, 0o600))
+	}))
+}
+
+// inspect lets f look at a partition between two batches. It reports false if
+// the partition did not answer.
+func (r *running) inspect(id int32, f func(*partitionLoop)) bool {
+	r.processor.mu.RLock()
+	loop := r.processor.running[id]
+	r.processor.mu.RUnlock()
+	if loop == nil || !loop.ready.Load() {
+		return false
+	}
+	done := make(chan struct{})
+	select {
+	case loop.queries <- query{func(p *partition) { f(p); close(done) }}:
+		<-done
+		return true
+	case <-time.After(200 * time.Millisecond):
+		return false
+	}
+}
+
+// caughtUp waits until everything that is in the inputs is applied and, where
+// the clock follows the host, all that is due has fired.
+func (r *running) caughtUp() {
+	r.lab.t.Helper()
+	r.reaches("caught up", func(p *partitionLoop) bool { return p.machine.Clock().Time().After(r.lab.now().Add(-time.Minute)) })
+}
+
+// read waits until everything that is in the inputs is applied.
+func (r *running) read() {
+	r.lab.t.Helper()
+	r.reaches("read to the end", func(*partitionLoop) bool { return true })
+}
+
+func (r *running) reaches(what string, so func(*partitionLoop) bool) {
+	r.lab.t.Helper()
+	ends := map[string][]int64{}
+	for _, in := range r.lab.cfg.Inputs {
+		marks, err := r.lab.client.Watermarks(r.lab.t.Context(), in.Topic, r.lab.cfg.Partitions)
+		must(r.lab.t, err)
+		for _, m := range marks {
+			ends[in.Topic] = append(ends[in.Topic], m.LastStable)
+		}
+	}
+	for id := range r.lab.cfg.Partitions {
+		eventually(r.lab.t, fmt.Sprintf("partition %d is %s", id, what), func() bool {
+			select {
+			case <-r.done:
+				r.lab.t.Fatalf("the processor stopped: %v", r.err)
+			default:
+			}
+			is := false
+			answered := r.inspect(id, func(p *partitionLoop) {
+				is = so(p)
+				for _, in := range p.inputs() {
+					is = is && in.position >= ends[in.Topic][id]
+				}
+			})
+			return answered && is
+		})
+	}
+}
+
+// digests returns the digest of every partition's image.
+func (r *running) digests() (all []string) {
+	r.lab.t.Helper()
+	for id := range r.lab.cfg.Partitions {
+		var digest string
+		var err error
+		eventually(r.lab.t, "digest", func() bool {
+			return r.inspect(id, func(p *partitionLoop) { digest, err = p.image.Digest() })
+		})
+		must(r.lab.t, err)
+		all = append(all, digest)
+	}
+	return all
+}
+
+// of returns the partition of a subject.
+func (l *lab) of(id string) int32 { return murmur2([]byte(id), l.cfg.Partitions) }
+
+// clock returns the partition's clock.
+func (r *running) clock(id int32) (at subject.Instant) {
+	r.lab.t.Helper()
+	eventually(r.lab.t, "clock", func() bool { return r.inspect(id, func(p *partitionLoop) { at = p.machine.Clock() }) })
+	return at
+}

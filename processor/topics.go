@@ -1,0 +1,67 @@
+package processor
+
+import "github.com/segmentd/segmentd/rules"
+
+// Topics names the topics that a group owns.
+type Topics struct{ Group string }
+
+// Changes is the topic of membership changes of purposes with an output of that name ("": the common one).
+func (t Topics) Changes(output string) string { return t.named(output, "changes") }
+
+// Members is the topic of current members, likewise.
+func (t Topics) Members(output string) string { return t.named(output, "members") }
+
+// Rejected is the topic of references to rejected records.
+func (t Topics) Rejected() string { return t.Group + "-rejected" }
+
+// Changelog is the compacted topic of subjects' records and checkpoints.
+func (t Topics) Changelog() string { return t.Group + "-changelog" }
+
+func (t Topics) named(output, what string) string {
+	if output == "" {
+		return t.Group + "-" + what
+	}
+	return t.Group + "-" + output + "-" + what
+}
+
+// TopicSpec is a topic that must exist, with the settings it is created with.
+type TopicSpec struct {
+	Name    string
+	Configs map[string]string
+}
+
+// Retention and compaction of the topics we own (CONTRACT.md, Configuration).
+const (
+	thirtyDaysMs = "2592000000"
+	sevenDaysMs  = "604800000"
+	oneDayMs     = "86400000"
+)
+
+// Specs lists the topics that a group with these rules owns.
+func (t Topics) Specs(set *rules.Set) []TopicSpec {
+	deleted := func(ms string) map[string]string {
+		return map[string]string{"cleanup.policy": "delete", "retention.ms": ms}
+	}
+	compacted := func() map[string]string {
+		return map[string]string{"cleanup.policy": "compact", "max.compaction.lag.ms": oneDayMs}
+	}
+	changelog := compacted()
+	changelog["message.timestamp.type"] = "LogAppendTime"
+	specs := []TopicSpec{{t.Changelog(), changelog}, {t.Rejected(), deleted(sevenDaysMs)}}
+	seen := map[string]bool{}
+	for _, output := range append([]string{""}, outputs(set)...) {
+		if !seen[output] {
+			seen[output] = true
+			specs = append(specs, TopicSpec{t.Changes(output), deleted(thirtyDaysMs)}, TopicSpec{t.Members(output), compacted()})
+		}
+	}
+	return specs
+}
+
+func outputs(set *rules.Set) []string {
+	var names []string
+	for i := range set.Purposes {
+		names = append(names, set.Purposes[i].Output)
+	}
+	return names
+}
