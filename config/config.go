@@ -1,0 +1,248 @@
+// Package config is the configuration of segmentd: one struct with its
+// defaults, filled from a YAML file, the environment (SEGMENTD_…) and flags, in
+// that order of rising precedence, and checked as a whole.
+//
+// The struct's tags and comments are the only place where a setting is
+// described: the decoder, the checks, the effective configuration and CONFIG.md
+// all follow them.
+//
+//	yaml     the key in the file; the path of keys also names the environment variable
+//	default  the value where no source gives one
+//	allowed  the words that are allowed, split by |
+//	min, max the bounds, both inclusive
+//	unit     bytes: a size such as 256KiB
+package config
+
+import "time"
+
+//go:generate go test -run ^TestReference$ -update .
+
+// Config is the whole configuration. It is not safe for concurrent change;
+// once loaded nothing changes it, so everybody may read it.
+type Config struct {
+	// Directory of the rule files.
+	Rules string `yaml:"rules"`
+	// Directory of the local image, created where it is absent. It can be lost: Kafka holds the truth.
+	// One process at a time.
+	Data string `yaml:"data" default:"segmentd-data"`
+	// Run with a broker of its own in the same process, for one machine. Then `inputs` has a default
+	// (topics `events` and `decisions`), `topics.create` is true, and the secret is made at the first
+	// start and kept in the data directory.
+	Embedded bool `yaml:"embedded" default:"false"`
+	// Consumer group; also the prefix of the transactional ids and of the topics that segmentd owns.
+	Group string `yaml:"group" default:"segmentd"`
+	// File that holds the secret with which the keys of subjects are hashed, at least 16 bytes; white
+	// space at its end does not count. Needed with real brokers, unless SEGMENTD_SECRET is set. With
+	// another secret the kept state cannot be read. Make one with `openssl rand -base64 32`.
+	SecretFile string `yaml:"secret_file"`
+	// The secret itself, in place of `secret_file`; from the environment only.
+	Secret Secret `yaml:"-" env:"SECRET"`
+
+	Kafka      Kafka      `yaml:"kafka"`
+	Inputs     []Input    `yaml:"inputs"` // Topics to read; none by default with real brokers. In the environment: a YAML list.
+	Topics     Topics     `yaml:"topics"`
+	Processing Processing `yaml:"processing"`
+	Output     Output     `yaml:"output"`
+	HTTP       HTTP       `yaml:"http"`
+	Metrics    Metrics    `yaml:"metrics"`
+	Log        Log        `yaml:"log"`
+
+	origins  map[string]string // path → the source that gave the value, where it is no default
+	warnings []string          // of loading
+}
+
+// Kafka is the cluster and how to talk to it.
+type Kafka struct {
+	// Addresses (host:port) of some brokers; the others are learnt from them.
+	Brokers []string  `yaml:"brokers"`
+	TLS     ClientTLS `yaml:"tls"`
+	SASL    SASL      `yaml:"sasl"`
+}
+
+// ClientTLS is TLS towards the brokers; 1.2 is the oldest version spoken.
+type ClientTLS struct {
+	// Talk TLS to the brokers.
+	Enabled bool `yaml:"enabled" default:"false"`
+	// PEM file of the authorities that may sign the brokers' certificates; the system's where it is empty.
+	CAFile string `yaml:"ca_file"`
+	// PEM file of our own certificate, for brokers that ask for one. Read at each connection, so a new one needs no restart.
+	CertFile string `yaml:"cert_file"`
+	// PEM file of the key of `cert_file`.
+	KeyFile string `yaml:"key_file"`
+	// Name the brokers' certificates must bear, where it is not the host of their address.
+	ServerName string `yaml:"server_name"`
+}
+
+// SASL is how to log in to the brokers.
+type SASL struct {
+	// Mechanism; empty: no login.
+	Mechanism string `yaml:"mechanism" allowed:"plain|scram-sha-256|scram-sha-512"`
+	// User name.
+	Username string `yaml:"username"`
+	// Password; better in `password_file` or the environment.
+	Password Secret `yaml:"password"`
+	// File that holds the password; a line end at its end does not count.
+	PasswordFile string `yaml:"password_file"`
+}
+
+// The mechanisms of SASL.
+const (
+	MechanismPlain       = "plain"
+	MechanismSCRAMSHA256 = "scram-sha-256"
+	MechanismSCRAMSHA512 = "scram-sha-512"
+)
+
+// Input is one topic to read.
+type Input struct {
+	// Name of the topic.
+	Topic string `yaml:"topic"`
+	// What its records are: what subjects did, or what they said about a purpose. (`request` is not available in this version.)
+	Kind string `yaml:"kind" allowed:"event|decision"`
+	// Format of the values; `auto` looks at each record. The 5 bytes that a schema registry's JSON serializer
+	// puts in front are taken off. (`cloudevents` is not available in this version.)
+	Format string `yaml:"format" default:"auto" allowed:"auto|json"`
+	// How the producers choose the partition of a key: `murmur2` (Java), `crc32` (librdkafka), `fnv1a`
+	// (Sarama, kafka-go). Each record is checked against it; with `any` none is, and you vouch that all
+	// topics are partitioned alike.
+	Partitioner string `yaml:"partitioner" default:"murmur2" allowed:"murmur2|crc32|fnv1a|any"`
+	// What timestamps are: RFC 3339 text, or a number of seconds, milliseconds or microseconds since 1970.
+	TimestampUnit string `yaml:"timestamp_unit" default:"rfc3339" allowed:"rfc3339|s|ms|us"`
+	// CEL expressions for events of another shape. Not available in this version.
+	Map map[string]string `yaml:"map"`
+}
+
+// The kinds of inputs.
+const (
+	KindEvent    = "event"
+	KindDecision = "decision"
+	kindRequest  = "request"
+)
+
+// The formats of inputs.
+const (
+	FormatAuto        = "auto"
+	FormatJSON        = "json"
+	formatCloudEvents = "cloudevents"
+)
+
+// The partitioners of inputs.
+const (
+	PartitionerMurmur2 = "murmur2"
+	PartitionerCRC32   = "crc32"
+	PartitionerFNV1a   = "fnv1a"
+	PartitionerAny     = "any"
+)
+
+// The units of timestamps.
+const (
+	TimestampRFC3339      = "rfc3339"
+	TimestampSeconds      = "s"
+	TimestampMilliseconds = "ms"
+	TimestampMicroseconds = "us"
+)
+
+// Topics says how to make the topics that segmentd owns.
+type Topics struct {
+	// Make topics that are absent. True by default with `embedded`.
+	Create bool `yaml:"create" default:"false"`
+	// Partitions of topics it makes. The inputs that exist must all have one number of partitions; owned topics follow them.
+	Partitions int `yaml:"partitions" default:"12" min:"1" max:"10000"`
+	// Replicas of topics it makes; -1 is the brokers' own default.
+	ReplicationFactor int `yaml:"replication_factor" default:"-1" min:"-1" max:"100"`
+}
+
+// Processing bounds the work of a partition.
+type Processing struct {
+	// How long the first record of a batch waits for others.
+	Linger time.Duration `yaml:"linger" default:"10ms" min:"0s" max:"10s"`
+	// Bytes of input after which a batch is closed.
+	BatchBytes int `yaml:"batch_bytes" unit:"bytes" default:"1MiB" min:"64KiB" max:"64MiB"`
+	// Most bytes kept of one subject; beyond it the oldest evidence is dropped. A subject is one record, so it must fit into a record batch of 1 MiB.
+	MaxSubjectBytes int `yaml:"max_subject_bytes" unit:"bytes" default:"256KiB" min:"4KiB" max:"900KiB"`
+	// An event whose timestamp is further ahead of its arrival than this is rejected.
+	MaxFutureSkew time.Duration `yaml:"max_future_skew" default:"5m" min:"0s" max:"30d"`
+	// How long message ids are remembered to drop duplicates; 0s: not at all.
+	DedupeWindow time.Duration `yaml:"dedupe_window" default:"24h" min:"0s" max:"365d"`
+}
+
+// Output is the shape of what is published.
+type Output struct {
+	// Shape of the changes: segmentd's own, or the track calls that Segment's destinations read.
+	Format string `yaml:"format" default:"segmentd" allowed:"segmentd|segment"`
+	// First part of the CloudEvents type of a change, as in `segmentd.segment.entered`.
+	CETypePrefix string `yaml:"ce_type_prefix" default:"segmentd"`
+}
+
+// The formats of outputs.
+const (
+	OutputSegmentd = "segmentd"
+	OutputSegment  = "segment"
+)
+
+// HTTP is the listener for health, metrics, look-ups and requests.
+type HTTP struct {
+	// Address (host:port) to listen on; port 0 takes a free one. Beyond loopback and without tokens only health and metrics are served.
+	Listen string    `yaml:"listen" default:"127.0.0.1:8080"`
+	TLS    ServerTLS `yaml:"tls"`
+	// File of the bearer tokens and their roles.
+	TokensFile string `yaml:"tokens_file"`
+	// Serve /debug/pprof.
+	Pprof bool `yaml:"pprof" default:"false"`
+}
+
+// ServerTLS is TLS of the listener; 1.2 is the oldest version spoken.
+type ServerTLS struct {
+	// PEM file of the certificate; empty: plain HTTP. Read at each connection, so a new one needs no restart.
+	CertFile string `yaml:"cert_file"`
+	// PEM file of the key of `cert_file`.
+	KeyFile string `yaml:"key_file"`
+	// PEM file of authorities; where it is given, clients must show a certificate signed by one of them.
+	ClientCAFile string `yaml:"client_ca_file"`
+}
+
+// Metrics is what is measured.
+type Metrics struct {
+	// Metrics with a label for each segment; false for very many segments.
+	PerSegment bool `yaml:"per_segment" default:"true"`
+}
+
+// Log is how the log is written, to stderr.
+type Log struct {
+	// Format of the lines.
+	Format string `yaml:"format" default:"text" allowed:"json|text"`
+	// Least level that is written.
+	Level string `yaml:"level" default:"info" allowed:"debug|info|warn|error"`
+}
+
+// OwnTopics are the names of the topics a group owns.
+type OwnTopics struct {
+	Changes, Members, Rejected, RequestResults, Changelog, Rules string
+}
+
+// OwnTopics returns the names of the topics the configured group owns.
+func (c *Config) OwnTopics() OwnTopics {
+	return OwnTopics{
+		Changes:        c.Group + "-changes",
+		Members:        c.Group + "-members",
+		Rejected:       c.Group + "-rejected",
+		RequestResults: c.Group + "-request-results",
+		Changelog:      c.Group + "-changelog",
+		Rules:          c.Group + "-rules",
+	}
+}
+
+// All lists the names.
+func (t OwnTopics) All() []string {
+	return []string{t.Changes, t.Members, t.Rejected, t.RequestResults, t.Changelog, t.Rules}
+}
+
+// InputsOf returns the inputs of one kind, in the order they are configured.
+func (c *Config) InputsOf(kind string) []Input {
+	var found []Input
+	for _, in := range c.Inputs {
+		if in.Kind == kind {
+			found = append(found, in)
+		}
+	}
+	return found
+}

@@ -1,0 +1,188 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+)
+
+const inputsExample = `no inputs: say which topics to read and what they hold, for example
+inputs:
+  - topic: shop.events
+    kind: event
+  - topic: shop.consent
+    kind: decision`
+
+// broker checks where the brokers are.
+func (v *validator) broker() {
+	c := v.cfg
+	switch {
+	case c.Embedded && len(c.Kafka.Brokers) > 0:
+		v.add("kafka.brokers", "brokers and --embedded exclude each other; give one of them")
+	case v.lacks(NeedBroker) && !c.Embedded && len(c.Kafka.Brokers) == 0:
+		v.add("", "no broker: give your Kafka's with --brokers host:port,… (or SEGMENTD_KAFKA_BROKERS, or kafka.brokers in the configuration file); to try segmentd without a Kafka, use --embedded")
+	}
+	for i, b := range c.Kafka.Brokers {
+		if err := checkAddress(b, false); err != nil {
+			v.add(indexPath("kafka.brokers", i), "%v", err)
+		}
+	}
+}
+
+// checkAddress checks host:port; a listener may leave out the host and take any port.
+func checkAddress(address string, listener bool) error {
+	host, port, err := net.SplitHostPort(address)
+	n, portErr := strconv.ParseUint(port, 10, 16)
+	if err == nil && portErr == nil && (listener || (host != "" && n > 0)) {
+		return nil
+	}
+	example := "kafka-1:9092"
+	if listener {
+		example = "127.0.0.1:8080"
+	}
+	return fmt.Errorf("%q is not an address host:port such as %s", address, example)
+}
+
+// inputs checks the topics to read.
+func (v *validator) inputs() {
+	c := v.cfg
+	if v.lacks(NeedInputs) && len(c.Inputs) == 0 {
+		v.add("", "%s", inputsExample)
+		return
+	}
+	first := map[string]int{}
+	for i, in := range c.Inputs {
+		path := indexPath("inputs", i)
+		v.input(in, path)
+		if in.Topic == "" {
+			continue
+		}
+		if j, twice := first[in.Topic]; twice {
+			v.add(path+".topic", "%q is the topic of inputs[%d], too; each topic is read once", in.Topic, j)
+		}
+		first[in.Topic] = i
+	}
+	if v.lacks(NeedInputs) && len(c.InputsOf(KindEvent)) == 0 {
+		v.add("inputs", "none has kind event; at least one is needed")
+	}
+}
+
+func (v *validator) input(in Input, path string) {
+	v.topic(in.Topic, path+".topic")
+	if in.Kind == "" {
+		v.missing(path+".kind", "missing; allowed: event or decision")
+	}
+	if len(in.Map) > 0 {
+		v.add(path+".map", "not available in this version; events have the shape of Segment's calls")
+	}
+}
+
+func (v *validator) topic(name, path string) {
+	switch {
+	case name == "":
+		v.missing(path, "missing; the name of a topic is needed")
+	case !topicName.MatchString(name) || name == "." || name == "..":
+		v.add(path, "%q is not a topic's name; allowed: letters, digits, '.', '_' and '-'", name)
+	case len(name) > maxTopicBytes:
+		v.add(path, "%d characters; at most %d are allowed", len(name), maxTopicBytes)
+	}
+	for _, own := range v.cfg.OwnTopics().All() {
+		if name == own {
+			v.add(path, "%q is a topic that segmentd writes; it cannot be an input", name)
+		}
+	}
+}
+
+// security checks TLS and SASL towards the brokers.
+func (v *validator) security() {
+	k := v.cfg.Kafka
+	if v.uses(NeedBroker) {
+		if _, err := k.TLS.Config(); err != nil {
+			v.lines("kafka.tls", err)
+		}
+	}
+	if !k.TLS.Enabled && k.TLS != (ClientTLS{}) {
+		v.add("kafka.tls", "has settings but enabled is not true")
+	}
+	if s := k.SASL; s.Mechanism != "" {
+		v.login(s)
+	} else if s != (SASL{}) {
+		v.missing("kafka.sasl.mechanism", "missing; allowed: plain, scram-sha-256 or scram-sha-512")
+	}
+}
+
+func (v *validator) login(s SASL) {
+	if s.Username == "" {
+		v.missing("kafka.sasl.username", "missing; it is needed with mechanism %s", s.Mechanism)
+	}
+	switch {
+	case s.Password != "" && s.PasswordFile != "":
+		v.add("kafka.sasl.password_file", "password is given, too; only one of the two is allowed")
+	case s.Password == "" && s.PasswordFile == "":
+		v.missing("kafka.sasl.password_file", "missing; give password_file, or SEGMENTD_KAFKA_SASL_PASSWORD")
+	case v.uses(NeedBroker):
+		if _, err := s.ReadPassword(); err != nil {
+			v.add("kafka.sasl.password_file", "%v", err)
+		}
+	}
+}
+
+// lines reports each line of a joined error as a problem of its own.
+func (v *validator) lines(path string, err error) {
+	for line := range strings.Lines(err.Error()) {
+		v.add(path, "%s", strings.TrimSuffix(line, "\n"))
+	}
+}
+
+// listener checks the HTTP side.
+func (v *validator) listener() {
+	h := v.cfg.HTTP
+	if err := checkAddress(h.Listen, true); err != nil {
+		v.add("http.listen", "%v", err)
+	}
+	if !v.uses(NeedListener) {
+		return
+	}
+	if _, err := h.TLS.Config(); err != nil {
+		v.lines("http.tls", err)
+	}
+	if h.TokensFile != "" {
+		if f, err := os.Open(h.TokensFile); err != nil {
+			v.add("http.tokens_file", "%v", err)
+		} else {
+			f.Close()
+		}
+	}
+}
+
+// risks are settings that are allowed and can hurt.
+func (c *Config) risks() []string {
+	var warnings []string
+	for i, in := range c.Inputs {
+		if in.Partitioner == PartitionerAny {
+			warnings = append(warnings, fmt.Sprintf("inputs[%d].partitioner: any: the partitions of %s are not checked; where its producers hash keys unlike those of the other inputs, decisions do not reach the events they are about", i, in.Topic))
+		}
+	}
+	if c.Kafka.SASL.Mechanism == MechanismPlain && !c.Kafka.TLS.Enabled {
+		warnings = append(warnings, "kafka.sasl.mechanism: plain without kafka.tls: the password crosses the network in the clear")
+	}
+	if c.HTTP.TokensFile != "" && c.HTTP.TLS.CertFile == "" && !c.HTTP.Loopback() {
+		warnings = append(warnings, "http.listen: beyond loopback without http.tls: tokens and answers cross the network in the clear")
+	}
+	return warnings
+}
+
+// Loopback reports whether the listener can be reached from this machine only.
+func (h HTTP) Loopback() bool {
+	host, _, err := net.SplitHostPort(h.Listen)
+	if err != nil {
+		return false
+	}
+	if host == "localhost" {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}
