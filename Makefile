@@ -1,0 +1,97 @@
+# make (or make help) lists the targets. Only Go is needed for build and test.
+SHELL       := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+GO       ?= go
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+REVISION ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+LDFLAGS  := -s -w -X main.version=$(VERSION) -X main.revision=$(REVISION)
+
+FUZZTIME ?= 10s
+BENCH    ?= .
+SOURCES  := cmd config deployments processor rules state
+
+# Packages with goroutines of their own.
+RACE := ./state ./processor ./processor/admin ./processor/embedded ./processor/kafka ./processor/metrics ./cmd/segmentd
+
+# A digest of every file that is or could be committed.
+TREE = git ls-files -co --exclude-standard -z | xargs -0 sha256sum 2>/dev/null || true
+
+.PHONY: help
+help: ## List the targets.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: build
+build: ## Build bin/segmentd, one static binary.
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/segmentd ./cmd/segmentd
+
+.PHONY: test
+test: ## Run all tests; only Go is needed.
+	$(GO) test ./...
+
+.PHONY: demo
+demo: build ## Build, and watch a simulated shop.
+	./bin/segmentd demo
+
+.PHONY: race
+race: ## Run the packages with goroutines under the race detector (needs a C compiler).
+	$(GO) test -race -short -timeout 15m $(RACE)
+
+.PHONY: lint
+lint: ## gofmt, vet, staticcheck and the repository's own rules.
+	@unformatted="$$(gofmt -l $(SOURCES))"; if [ -n "$$unformatted" ]; then echo "gofmt would change:"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	$(GO) test -count=1 -run '^TestRepository' ./cmd/segmentd
+
+.PHONY: fuzz
+fuzz: ## Run each fuzz target for FUZZTIME (10s).
+	@for dir in $$(grep -rl --include='*_test.go' '^func Fuzz' $(SOURCES) | xargs -n1 dirname | sort -u); do \
+		for target in $$(grep -hoE '^func Fuzz[A-Za-z0-9_]+' $$dir/*_test.go | cut -d' ' -f2); do \
+			echo "== $$dir $$target"; \
+			$(GO) test ./$$dir -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME); \
+		done; \
+	done
+
+.PHONY: crash
+crash: ## Kill processes at named points and at random, restart them, compare.
+	@dirs="$$(grep -rl --include='*_test.go' '^func TestCrash' $(SOURCES) | xargs -r -n1 dirname | sort -u | sed 's|^|./|')"; \
+	if [ -z "$$dirs" ]; then echo "no test is named TestCrash…"; exit 1; fi; \
+	$(GO) test -count=1 -v -timeout 20m -run '^TestCrash' $$dirs
+
+.PHONY: bench
+bench: ## Run the benchmarks (BENCH=regexp picks some).
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+.PHONY: generate
+generate: ## Write generated files anew (CONFIG.md, METRICS.md).
+	$(GO) generate ./...
+
+.PHONY: check
+check: lint check-generated check-modules check-deployments race ## All that CI runs beside the tests.
+
+.PHONY: check-generated
+check-generated: ## Are generated files up to date?
+	@before="$$($(TREE))"; $(GO) generate ./...; after="$$($(TREE))"; \
+	if [ "$$before" != "$$after" ]; then \
+		echo "generated files were out of date; commit what make generate has written:"; \
+		diff <(echo "$$before") <(echo "$$after") | awk '/^[<>]/ {print $$3}' | sort -u; exit 1; \
+	fi
+
+.PHONY: check-modules
+check-modules: ## Are go.mod and go.sum as they should be?
+	$(GO) mod tidy -diff
+	$(GO) mod verify
+
+.PHONY: check-deployments
+check-deployments: ## Check compose file, alert rules and dashboards.
+	./deployments/check.sh
+
+.PHONY: vuln
+vuln: ## Look for known vulnerabilities (needs the network).
+	$(GO) run golang.org/x/vuln/cmd/govulncheck@latest ./...
+
+.PHONY: clean
+clean: ## Remove what was built.
+	rm -rf bin

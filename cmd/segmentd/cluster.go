@@ -1,0 +1,181 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/segmentd/segmentd/config"
+	"github.com/segmentd/segmentd/processor"
+	"github.com/segmentd/segmentd/processor/kafka"
+	"github.com/segmentd/segmentd/processor/stream"
+	"github.com/segmentd/segmentd/rules"
+)
+
+// startTimeout is how long a start waits for brokers that do not answer.
+const startTimeout = time.Minute
+
+// connect returns a client of the configured brokers; nothing is sent yet.
+func connect(cfg *config.Config, topics []string, log *slog.Logger) (*kafka.Client, error) {
+	tlsConfig, err := cfg.Kafka.TLS.Config()
+	if err != nil {
+		return nil, usageError(fmt.Errorf("kafka.tls: %w", err))
+	}
+	password, err := cfg.Kafka.SASL.ReadPassword()
+	if err != nil {
+		return nil, usageError(fmt.Errorf("kafka.sasl: %w", err))
+	}
+	client, err := kafka.New(kafka.Config{Brokers: cfg.Kafka.Brokers, Topics: topics, TLS: tlsConfig, Logger: log,
+		SASL: kafka.SASL{Mechanism: cfg.Kafka.SASL.Mechanism, Username: cfg.Kafka.SASL.Username, Password: password}})
+	if err != nil {
+		return nil, usageError(err)
+	}
+	return client, nil
+}
+
+// topicNames lists every topic a group reads and writes.
+func topicNames(cfg *config.Config, set *rules.Set) []string {
+	var names []string
+	for _, in := range cfg.Inputs {
+		names = append(names, in.Topic)
+	}
+	for _, spec := range (processor.Topics{Group: cfg.Group}).Specs(set) {
+		names = append(names, spec.Name)
+	}
+	return names
+}
+
+// describe asks for topics, and again while brokers do not answer, for startTimeout.
+func describe(ctx context.Context, client *kafka.Client, cfg *config.Config, log *slog.Logger, names []string) (map[string]kafka.Topic, error) {
+	deadline := time.Now().Add(startTimeout)
+	for {
+		topics, err := client.Topics(ctx, names...)
+		if err == nil || ctx.Err() != nil {
+			return topics, err
+		}
+		if errors.Is(err, stream.ErrFatal) || time.Now().After(deadline) {
+			return nil, environmentError(fmt.Errorf("reach the brokers %s: %w", strings.Join(cfg.Kafka.Brokers, ", "), err))
+		}
+		log.Warn("the brokers do not answer; trying again", "brokers", strings.Join(cfg.Kafka.Brokers, ","), "error", err)
+		select {
+		case <-time.After(2 * time.Second):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// layout is how the topics of a group stand.
+type layout struct {
+	partitions int32
+	logAppend  bool // the changelog bears the broker's clock
+}
+
+// prepareTopics creates what may be created and checks that every topic is as
+// processing needs it.
+func prepareTopics(ctx context.Context, client *kafka.Client, cfg *config.Config, set *rules.Set, log *slog.Logger) (layout, error) {
+	names := topicNames(cfg, set)
+	topics, err := describe(ctx, client, cfg, log, names)
+	if err != nil {
+		return layout{}, err
+	}
+	plan := planTopics(cfg, set, topics)
+	if err := plan.mayRun(cfg); err != nil {
+		return layout{}, err
+	}
+	if len(plan.missing) > 0 {
+		created, err := client.CreateTopics(ctx, plan.missing)
+		if err != nil {
+			return layout{}, environmentError(fmt.Errorf("create topics: %w", err))
+		}
+		log.Info("topics created", "topics", strings.Join(created, ","), "partitions", plan.partitions)
+	}
+	if err := client.WaitTopics(ctx, names...); err != nil {
+		return layout{}, environmentError(fmt.Errorf("wait for topics: %w", err))
+	}
+	return checkSettings(ctx, client, cfg, layout{partitions: plan.partitions})
+}
+
+// topicPlan is what there is and what is missing.
+type topicPlan struct {
+	partitions int32
+	counts     map[string]int32 // of those that exist
+	missing    []kafka.NewTopic
+}
+
+func planTopics(cfg *config.Config, set *rules.Set, topics map[string]kafka.Topic) topicPlan {
+	plan := topicPlan{partitions: int32(cfg.Topics.Partitions), counts: map[string]int32{}}
+	for _, in := range slices.Backward(cfg.Inputs) {
+		if t, ok := topics[in.Topic]; ok {
+			plan.partitions = t.Partitions
+		}
+	}
+	add := func(name string, configs map[string]string) {
+		if t, ok := topics[name]; ok {
+			plan.counts[name] = t.Partitions
+			return
+		}
+		plan.missing = append(plan.missing, kafka.NewTopic{Name: name, Partitions: plan.partitions,
+			ReplicationFactor: cfg.Topics.ReplicationFactor, Configs: configs})
+	}
+	for _, in := range cfg.Inputs {
+		add(in.Topic, nil)
+	}
+	for _, spec := range (processor.Topics{Group: cfg.Group}).Specs(set) {
+		add(spec.Name, spec.Configs)
+	}
+	return plan
+}
+
+func (p topicPlan) mayRun(cfg *config.Config) error {
+	if len(p.missing) > 0 && !cfg.Topics.Create {
+		var names []string
+		for _, t := range p.missing {
+			names = append(names, t.Name)
+		}
+		return usagef("topics are missing: %s; create them with 'segmentd topics --create', or set topics.create: true", strings.Join(names, ", "))
+	}
+	for name, n := range p.counts {
+		if n != p.partitions {
+			return usagef("all topics need one partition count, as a subject's records must share a partition: %s", p.describeCounts(name))
+		}
+	}
+	return nil
+}
+
+func (p topicPlan) describeCounts(string) string {
+	var all []string
+	for name, n := range p.counts {
+		all = append(all, fmt.Sprintf("%s has %d", name, n))
+	}
+	slices.Sort(all)
+	return strings.Join(all, ", ")
+}
+
+// checkSettings refuses settings under which the guarantees do not hold.
+func checkSettings(ctx context.Context, client *kafka.Client, cfg *config.Config, l layout) (layout, error) {
+	for _, in := range cfg.InputsOf(config.KindDecision) {
+		settings, err := client.Configs(ctx, in.Topic)
+		if err != nil {
+			return l, environmentError(fmt.Errorf("read the settings of %s: %w", in.Topic, err))
+		}
+		if strings.Contains(settings["cleanup.policy"], "compact") {
+			return l, usagef("%s is compacted: a later decision about one purpose would delete the earlier ones about others, withdrawals among them; "+
+				"set its cleanup.policy to delete with a long retention", in.Topic)
+		}
+	}
+	changelog := processor.Topics{Group: cfg.Group}.Changelog()
+	settings, err := client.Configs(ctx, changelog)
+	if err != nil {
+		return l, environmentError(fmt.Errorf("read the settings of %s: %w", changelog, err))
+	}
+	if policy := settings["cleanup.policy"]; policy != "compact" {
+		return l, usagef("%s has cleanup.policy %q: records would be lost with it; set it to compact", changelog, policy)
+	}
+	l.logAppend = settings["message.timestamp.type"] == "LogAppendTime"
+	return l, nil
+}

@@ -1,0 +1,28 @@
+// Command segmentd keeps the answer to "which segments is this customer in,
+// right now, and may we even know?" for every customer whose behaviour streams
+// through Kafka, and publishes each change exactly once.
+//
+// This package only wires: one file a subcommand.
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	status := run(ctx, os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr})
+	stop()
+	os.Exit(status)
+}
+
+// streams are the standard streams, replaceable in tests.
+type streams struct {
+	in  io.Reader
+	out io.Writer
+	err io.Writer
+}

@@ -1,0 +1,231 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/segmentd/segmentd/config"
+	"github.com/segmentd/segmentd/processor/kafka"
+	"github.com/segmentd/segmentd/processor/replay"
+	"github.com/segmentd/segmentd/processor/stream"
+	"github.com/segmentd/segmentd/state/subject"
+)
+
+type produceFlags struct {
+	topic      string
+	rate       int
+	partitions int
+}
+
+func produceCommand() command {
+	return command{
+		name: "produce", args: "FILE…", summary: "Send NDJSON records to Kafka, keyed by their subject",
+		details: `
+Sends each line of the files ("-" is stdin; .gz and .zst are decompressed) as one record whose key is its userId or
+anonymousId, on the partition that Java clients choose (murmur2). A topic that does not exist is created.
+
+  segmentd produce --brokers 127.0.0.1:9092 --topic events events.ndjson`,
+		setup: func(fs *pflag.FlagSet) func(context.Context, *invocation) error {
+			var f produceFlags
+			config.AddFlags(fs, "config", "brokers", "log-format", "log-level")
+			fs.StringVar(&f.topic, "topic", "", "topic to send to (required)")
+			fs.IntVar(&f.rate, "rate", 0, "records a second; 0: as fast as they are taken")
+			fs.IntVar(&f.partitions, "partitions", 12, "of the topic, if it has to be created")
+			return func(ctx context.Context, inv *invocation) error {
+				if f.topic == "" || len(inv.args) == 0 {
+					return usagef("give --topic and at least one FILE")
+				}
+				cfg, err := loadConfig(fs, config.NeedBroker)
+				if err != nil {
+					return err
+				}
+				return f.run(ctx, inv, cfg)
+			}
+		},
+	}
+}
+
+func (f *produceFlags) run(ctx context.Context, inv *invocation, cfg *config.Config) error {
+	client, err := connect(cfg, nil, inv.log)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	n, err := f.ensureTopic(ctx, client, cfg, inv)
+	if err != nil {
+		return err
+	}
+	s := &sender{producer: client.NewProducer(kafka.ProducerConfig{}), topic: f.topic, partitions: n, rate: f.rate, began: time.Now(),
+		progress: newProgress(inv.err, "records sent")}
+	for _, path := range inv.args {
+		if err := s.sendFile(ctx, inv, path); err != nil {
+			return err
+		}
+	}
+	s.progress.done(s.sent)
+	fmt.Fprintf(inv.err, "%d records sent to %s", s.sent, f.topic)
+	if s.skipped > 0 {
+		fmt.Fprintf(inv.err, ", %d lines without a subject skipped\n", s.skipped)
+		return inputError(errPrinted)
+	}
+	fmt.Fprintln(inv.err)
+	return nil
+}
+
+func (f *produceFlags) ensureTopic(ctx context.Context, client *kafka.Client, cfg *config.Config, inv *invocation) (int32, error) {
+	topics, err := describe(ctx, client, cfg, inv.log, []string{f.topic})
+	if err != nil {
+		return 0, err
+	}
+	if t, ok := topics[f.topic]; ok {
+		return t.Partitions, nil
+	}
+	if _, err := client.CreateTopics(ctx, []kafka.NewTopic{{Name: f.topic, Partitions: int32(f.partitions), ReplicationFactor: -1}}); err != nil {
+		return 0, environmentError(fmt.Errorf("create topic %s: %w", f.topic, err))
+	}
+	if err := client.WaitTopics(ctx, f.topic); err != nil {
+		return 0, environmentError(err)
+	}
+	return int32(f.partitions), nil
+}
+
+// sender sends lines in batches.
+type sender struct {
+	producer   *kafka.Producer
+	topic      string
+	partitions int32
+	rate       int
+	began      time.Time
+	batch      []stream.Message
+	bytes      int
+	sent       int64
+	skipped    int64
+	progress   *progress
+}
+
+// Batches end at these sizes; at a rate also every 100 ms.
+const (
+	produceBatchRecords = 5_000
+	produceBatchBytes   = 4 << 20
+)
+
+func (s *sender) sendFile(ctx context.Context, inv *invocation, path string) error {
+	source, closer, err := replay.Open(path, inv.in)
+	if err != nil {
+		return inputError(err)
+	}
+	defer closer.Close()
+	lines := bufio.NewReaderSize(source.Reader, 1<<20)
+	for number := int64(1); ; number++ {
+		line, err := lines.ReadString('\n')
+		if text := strings.TrimSpace(line); text != "" {
+			if !s.add(text) {
+				s.skipped++
+				fmt.Fprintf(inv.err, "%s:%d: no userId or anonymousId\n", path, number)
+			}
+		}
+		if s.full() || err != nil {
+			if err := s.flush(ctx); err != nil {
+				return err
+			}
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return inputError(fmt.Errorf("%s:%d: %w", path, number, err))
+		}
+	}
+}
+
+// add queues a line under its subject's id.
+func (s *sender) add(line string) bool {
+	var id struct {
+		UserID      string `json:"userId"`
+		AnonymousID string `json:"anonymousId"`
+	}
+	_ = json.Unmarshal([]byte(line), &id) // what is not JSON has no subject
+	key := id.UserID
+	if key == "" {
+		key = id.AnonymousID
+	}
+	if key == "" {
+		return false
+	}
+	p, _ := kafka.Murmur2.Partition([]byte(key), s.partitions)
+	s.batch = append(s.batch, stream.Message{Topic: s.topic, Partition: p, Timestamp: subject.FromTime(time.Now()), Key: []byte(key), Value: []byte(line)})
+	s.bytes += len(line)
+	return true
+}
+
+func (s *sender) full() bool {
+	limit := produceBatchRecords
+	if s.rate > 0 {
+		limit = min(limit, max(1, s.rate/10))
+	}
+	return len(s.batch) >= limit || s.bytes >= produceBatchBytes
+}
+
+// flush sends what is queued, no earlier than the rate allows.
+func (s *sender) flush(ctx context.Context) error {
+	if len(s.batch) == 0 {
+		return nil
+	}
+	if s.rate > 0 {
+		due := s.began.Add(time.Duration(float64(s.sent) / float64(s.rate) * float64(time.Second)))
+		select {
+		case <-time.After(time.Until(due)):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	if _, err := s.producer.Send(ctx, s.batch); err != nil {
+		return environmentError(fmt.Errorf("send to %s after %d records: %w", s.topic, s.sent, err))
+	}
+	s.sent += int64(len(s.batch))
+	s.batch, s.bytes = s.batch[:0], 0
+	s.progress.show(s.sent)
+	return nil
+}
+
+// progress shows a count on a terminal, a few times a second.
+type progress struct {
+	w     io.Writer
+	what  string
+	began time.Time
+	last  time.Time
+}
+
+// newProgress returns nil, which shows nothing, where w is no terminal.
+func newProgress(w io.Writer, what string) *progress {
+	f, ok := w.(*os.File)
+	if !ok {
+		return nil
+	}
+	if info, err := f.Stat(); err != nil || info.Mode()&os.ModeCharDevice == 0 {
+		return nil
+	}
+	return &progress{w: w, what: what, began: time.Now()}
+}
+
+func (p *progress) show(n int64) {
+	if p == nil || time.Since(p.last) < 200*time.Millisecond {
+		return
+	}
+	p.last = time.Now()
+	fmt.Fprintf(p.w, "\r\x1b[K%d %s (%.0f/s)", n, p.what, float64(n)/time.Since(p.began).Seconds())
+}
+
+func (p *progress) done(int64) {
+	if p != nil {
+		fmt.Fprint(p.w, "\r\x1b[K")
+	}
+}

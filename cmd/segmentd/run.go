@@ -1,0 +1,324 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/segmentd/segmentd/config"
+	"github.com/segmentd/segmentd/processor"
+	"github.com/segmentd/segmentd/processor/admin"
+	"github.com/segmentd/segmentd/processor/core"
+	"github.com/segmentd/segmentd/processor/embedded"
+	"github.com/segmentd/segmentd/processor/kafka"
+	"github.com/segmentd/segmentd/processor/metrics"
+	"github.com/segmentd/segmentd/processor/stream"
+	"github.com/segmentd/segmentd/processor/wire"
+	"github.com/segmentd/segmentd/rules"
+	"github.com/segmentd/segmentd/state"
+)
+
+func runCommand() command {
+	return command{
+		name: "run", summary: "Process events: the service itself",
+		details: `
+Reads events and decisions from Kafka and publishes membership changes, exactly once.
+
+  segmentd run --rules rules --brokers kafka:9092 --config segmentd.yaml
+  segmentd run --rules rules --embedded        a broker of its own, for one machine
+
+The exit status is 0 after SIGTERM, 2 where the configuration is wrong, 3 where the environment failed.`,
+		setup: func(fs *pflag.FlagSet) func(context.Context, *invocation) error {
+			config.AddFlags(fs)
+			return func(ctx context.Context, inv *invocation) error {
+				cfg, err := loadConfig(fs, config.NeedAll)
+				if err != nil {
+					return err
+				}
+				return serve(ctx, inv, cfg, nil)
+			}
+		},
+	}
+}
+
+// loadConfig loads the configuration for what a command needs.
+func loadConfig(fs *pflag.FlagSet, needs config.Need) (*config.Config, error) {
+	return config.Load(config.Sources{Environ: os.Environ(), Flags: fs, Needs: needs})
+}
+
+// service is everything a running process holds, in the order in which it is
+// opened; it is closed in the reverse order.
+type service struct {
+	cfg       *config.Config
+	log       *slog.Logger
+	set       *rules.Set
+	broker    *embedded.Broker
+	client    *kafka.Client
+	layout    layout
+	store     *state.Store
+	metrics   *metrics.Metrics
+	processor *processor.Processor
+	admin     *admin.Server
+	closers   []func() error
+}
+
+// serve runs the service until ctx ends or something fatal. ready, if not nil,
+// is called once everything is open.
+func serve(ctx context.Context, inv *invocation, cfg *config.Config, ready func(*service)) (err error) {
+	log, err := newLogger(inv.err, cfg.Log.Format, cfg.Log.Level)
+	if err != nil {
+		return err
+	}
+	for _, w := range cfg.Warnings() {
+		log.Warn(w)
+	}
+	set, err := loadRules(inv, cfg.Rules)
+	if err != nil {
+		return usageError(err)
+	}
+	s := &service{cfg: cfg, log: log, set: set}
+	defer func() { err = errors.Join(err, s.close()) }()
+	if err := s.open(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	if ready != nil {
+		ready(s)
+	}
+	return s.run(ctx)
+}
+
+func (s *service) onClose(f func() error) { s.closers = append(s.closers, f) }
+
+func (s *service) close() error {
+	var errs []error
+	for i := len(s.closers) - 1; i >= 0; i-- {
+		errs = append(errs, s.closers[i]())
+	}
+	return errors.Join(errs...)
+}
+
+func (s *service) open(ctx context.Context) error {
+	if s.cfg.Embedded {
+		if err := s.openBroker(); err != nil {
+			return err
+		}
+	}
+	if err := s.openMetrics(); err != nil {
+		return err
+	}
+	if err := s.openStore(); err != nil {
+		return err
+	}
+	client, err := connect(s.cfg, topicNames(s.cfg, s.set), s.log)
+	if err != nil {
+		return err
+	}
+	s.client = client
+	s.onClose(client.Close)
+	if s.layout, err = prepareTopics(ctx, client, s.cfg, s.set, s.log); err != nil {
+		return err
+	}
+	if s.processor, err = s.newProcessor(); err != nil {
+		return err
+	}
+	return s.openAdmin()
+}
+
+func (s *service) openBroker() error {
+	broker, err := startBroker(filepath.Join(s.cfg.Data, "broker"), "127.0.0.1:0", s.cfg.Topics.Partitions, s.log)
+	if err != nil {
+		return err
+	}
+	s.broker = broker
+	s.cfg.Kafka.Brokers = []string{broker.Addr()}
+	s.onClose(broker.Close)
+	s.log.Info("embedded broker is listening", "address", broker.Addr())
+	return nil
+}
+
+func (s *service) openMetrics() (err error) {
+	v, r := buildVersion()
+	var topics []string
+	for _, in := range s.cfg.Inputs {
+		topics = append(topics, in.Topic)
+	}
+	s.metrics, err = metrics.New(metrics.Config{PerSegment: s.cfg.Metrics.PerSegment, Topics: topics, Version: v, Revision: r},
+		metrics.Deps{Registerer: metrics.NewRegistry()})
+	return err
+}
+
+func (s *service) openStore() error {
+	secret, err := s.cfg.ReadSecret()
+	if err != nil {
+		return usageError(err)
+	}
+	s.store, err = state.Open(filepath.Join(s.cfg.Data, "image"), state.Options{Secret: secret, Group: s.cfg.Group,
+		Logger: s.log, WriteObserved: s.metrics.ObserveStoreWrite})
+	if err != nil {
+		return err
+	}
+	s.onClose(s.store.Close)
+	return nil
+}
+
+func (s *service) partitions() int32 { return s.layout.partitions }
+
+func (s *service) newProcessor() (*processor.Processor, error) {
+	cfg := processor.Config{Group: s.cfg.Group, Partitions: s.layout.partitions, LogAppend: s.layout.logAppend,
+		Linger: s.cfg.Processing.Linger, BatchBytes: s.cfg.Processing.BatchBytes, CETypePrefix: s.cfg.Output.CETypePrefix,
+		Core: core.Config{DedupeWindow: s.cfg.Processing.DedupeWindow, MaxSubjectBytes: s.cfg.Processing.MaxSubjectBytes}}
+	var err error
+	if cfg.OutputFormat, err = wire.ParseOutputFormat(s.cfg.Output.Format); err != nil {
+		return nil, usageError(err)
+	}
+	for _, in := range s.cfg.Inputs {
+		input, err := s.input(in)
+		if err != nil {
+			return nil, usageError(err)
+		}
+		cfg.Inputs = append(cfg.Inputs, input)
+	}
+	return processor.New(cfg, processor.Deps{Rules: s.set, Store: s.store, Secret: s.store.Fingerprint(), Fetcher: s.client,
+		Bounds: s.bounds, Logger: s.log, Metrics: s.metrics,
+		Transactor: func(id string) stream.Transactor {
+			return s.client.NewTransactor(kafka.TransactorConfig{TransactionalID: id, Compression: kafka.Zstd})
+		}})
+}
+
+// input turns an input's configuration into what the processor needs.
+func (s *service) input(in config.Input) (processor.Input, error) {
+	out := processor.Input{Topic: in.Topic, Kind: wire.Events, Partitioner: in.Partitioner}
+	if in.Kind == config.KindDecision {
+		out.Kind = wire.Decisions
+	}
+	partitioner, err := kafka.ParsePartitioner(in.Partitioner)
+	if err != nil {
+		return out, err
+	}
+	if partitioner != kafka.Any {
+		out.Partition = func(key []byte, n int32) int32 {
+			p, _ := partitioner.Partition(key, n)
+			return p
+		}
+	}
+	format, err := wire.ParseInputFormat(in.Format)
+	if err != nil {
+		return out, err
+	}
+	unit, err := wire.ParseTimestampUnit(in.TimestampUnit)
+	if err != nil {
+		return out, err
+	}
+	out.Decoder = wire.DecoderOptions{Format: format, TimestampUnit: unit, MaxFutureSkew: s.cfg.Processing.MaxFutureSkew,
+		AnyKey: partitioner == kafka.Any}
+	return out, nil
+}
+
+func (s *service) bounds(ctx context.Context, topic string, partition int32) (start, end int64, err error) {
+	marks, err := s.client.Watermarks(ctx, topic, partition+1)
+	if err != nil {
+		return 0, 0, err
+	}
+	m := marks[partition]
+	return m.Start, m.End, nil
+}
+
+func (s *service) openAdmin() error {
+	tlsConfig, err := s.cfg.HTTP.TLS.Config()
+	if err != nil {
+		return usageError(fmt.Errorf("http.tls: %w", err))
+	}
+	s.admin, err = admin.New(admin.Config{Listen: s.cfg.HTTP.Listen, Pprof: s.cfg.HTTP.Pprof, TLS: tlsConfig},
+		admin.Deps{Processor: s.processor, Gatherer: s.metrics.Gatherer(), Logger: s.log})
+	if err != nil {
+		return usageError(err)
+	}
+	return nil
+}
+
+// run joins the group and serves HTTP until ctx ends or one of them fails. The
+// HTTP side stops last, so that health can be asked while partitions drain.
+func (s *service) run(ctx context.Context) error {
+	s.log.Info("segmentd is running", "version", versionLine(), "group", s.cfg.Group, "segments", len(s.set.Segments),
+		"rule_set", s.set.Hash[:12], "http", s.admin.Addr().String(), "brokers", strings.Join(s.cfg.Kafka.Brokers, ","))
+	group, ctx := errgroup.WithContext(ctx)
+	pages, stopPages := context.WithCancel(context.WithoutCancel(ctx))
+	group.Go(func() error { return s.admin.Run(pages) })
+	group.Go(func() error { return s.watchStore(ctx) })
+	group.Go(func() error {
+		defer stopPages()
+		return s.join(ctx)
+	})
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	s.log.Info("segmentd has stopped")
+	return nil
+}
+
+// join is a member of the group until ctx ends. A member that died without
+// leaving is taken out first, else the group would wait for its session to end.
+func (s *service) join(ctx context.Context) error {
+	ghost := memberFile(filepath.Join(s.cfg.Data, "member"))
+	if id := ghost.read(); id != "" {
+		if err := s.client.LeaveGroup(ctx, s.cfg.Group, id); err != nil {
+			s.log.Debug("the former member could not leave the group", "error", err)
+		}
+	}
+	events := s.cfg.InputsOf(config.KindEvent)
+	cfg := kafka.GroupConfig{Group: s.cfg.Group, Topic: events[0].Topic}
+	err := s.client.RunGroup(ctx, cfg, func(ctx context.Context, gen kafka.Generation) error {
+		s.log.Info("generation begins", "generation", gen.ID, "partitions", fmt.Sprint(gen.Partitions))
+		if err := ghost.write(gen.MemberID); err != nil {
+			return err
+		}
+		return s.processor.Run(ctx, processor.Generation{Member: gen.Member(s.cfg.Group), Partitions: gen.Partitions})
+	})
+	if err != nil {
+		return err
+	}
+	return ghost.remove()
+}
+
+// watchStore measures the local store's size.
+func (s *service) watchStore(ctx context.Context) error {
+	for {
+		s.metrics.SetStoreBytes(s.store.SizeBytes())
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(10 * time.Second):
+		}
+	}
+}
+
+// memberFile remembers the member id of the group under the data directory's lock.
+type memberFile string
+
+func (f memberFile) read() string {
+	b, err := os.ReadFile(string(f))
+	if err != nil {
+		return ""
+	}
+	return string(b)
+}
+
+func (f memberFile) write(id string) error { return os.WriteFile(string(f), []byte(id), 0o600) }
+
+func (f memberFile) remove() error {
+	if err := os.Remove(string(f)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}

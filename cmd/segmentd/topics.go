@@ -1,0 +1,213 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/pflag"
+
+	"github.com/segmentd/segmentd/config"
+	"github.com/segmentd/segmentd/processor"
+	"github.com/segmentd/segmentd/processor/kafka"
+	"github.com/segmentd/segmentd/rules"
+)
+
+type topicsFlags struct {
+	create bool
+	output string
+}
+
+func topicsCommand() command {
+	return command{
+		name: "topics", summary: "Show or create the topics that a configuration needs",
+		details: `
+Lists every topic, the settings it needs beside what is there, and the ACLs segmentd needs. With --create, topics that
+are missing (the inputs too) are created. With brokers it compares; without, it lists what is needed.`,
+		setup: func(fs *pflag.FlagSet) func(context.Context, *invocation) error {
+			var f topicsFlags
+			config.AddFlags(fs)
+			fs.BoolVar(&f.create, "create", false, "create the topics that are missing")
+			fs.StringVar(&f.output, "output", "table", "table, json or strimzi")
+			return func(ctx context.Context, inv *invocation) error {
+				cfg, err := loadConfig(fs, config.NeedInputs|config.NeedRules)
+				if err != nil {
+					return err
+				}
+				return f.run(ctx, inv, cfg)
+			}
+		},
+	}
+}
+
+// topicRow is one topic as it should be and as it is.
+type topicRow struct {
+	Topic      string            `json:"topic"`
+	Partitions int32             `json:"partitions"`
+	Settings   map[string]string `json:"settings"`
+	ACLs       []string          `json:"acls"`
+	Exists     *bool             `json:"exists,omitempty"` // nil: the brokers were not asked
+	Differs    []string          `json:"differs,omitempty"`
+}
+
+func (f *topicsFlags) run(ctx context.Context, inv *invocation, cfg *config.Config) error {
+	if !slices.Contains([]string{"table", "json", "strimzi"}, f.output) {
+		return usagef("--output %q: use table, json or strimzi", f.output)
+	}
+	set, err := loadRules(inv, cfg.Rules)
+	if err != nil {
+		return err
+	}
+	rows := neededTopics(cfg, set)
+	if len(cfg.Kafka.Brokers) > 0 {
+		if err := f.compare(ctx, inv, cfg, set, rows); err != nil {
+			return err
+		}
+	} else if f.create {
+		return usagef("--create needs --brokers")
+	}
+	return f.print(inv, cfg, rows)
+}
+
+func neededTopics(cfg *config.Config, set *rules.Set) []topicRow {
+	var rows []topicRow
+	for _, in := range cfg.Inputs {
+		row := topicRow{Topic: in.Topic, Partitions: int32(cfg.Topics.Partitions), Settings: map[string]string{}, ACLs: []string{"Read", "Describe", "DescribeConfigs"}}
+		if in.Kind == config.KindDecision {
+			row.Settings["cleanup.policy"] = "delete"
+			row.ACLs = append(row.ACLs, "Write") // decisions on the wrong partition are passed on
+		}
+		rows = append(rows, row)
+	}
+	topics := processor.Topics{Group: cfg.Group}
+	for _, spec := range topics.Specs(set) {
+		row := topicRow{Topic: spec.Name, Partitions: int32(cfg.Topics.Partitions), Settings: spec.Configs, ACLs: []string{"Write", "Describe"}}
+		if spec.Name == topics.Changelog() {
+			row.ACLs = []string{"Read", "Write", "Describe", "DescribeConfigs"}
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+// compare looks at the brokers' topics, and creates what is missing if asked to.
+func (f *topicsFlags) compare(ctx context.Context, inv *invocation, cfg *config.Config, set *rules.Set, rows []topicRow) error {
+	client, err := connect(cfg, nil, inv.log)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	if f.create {
+		cfg.Topics.Create = true
+		if _, err := prepareTopics(ctx, client, cfg, set, inv.log); err != nil {
+			return err
+		}
+	}
+	topics, err := describe(ctx, client, cfg, inv.log, topicNames(cfg, set))
+	if err != nil {
+		return err
+	}
+	plan := planTopics(cfg, set, topics)
+	for i := range rows {
+		if err := compareTopic(ctx, client, &rows[i], topics, plan.partitions); err != nil {
+			return environmentError(err)
+		}
+	}
+	return nil
+}
+
+func compareTopic(ctx context.Context, client *kafka.Client, row *topicRow, topics map[string]kafka.Topic, partitions int32) error {
+	t, exists := topics[row.Topic]
+	row.Exists, row.Partitions = &exists, partitions
+	if !exists {
+		return nil
+	}
+	if t.Partitions != partitions {
+		row.Differs = append(row.Differs, fmt.Sprintf("partitions is %d", t.Partitions))
+	}
+	settings, err := client.Configs(ctx, row.Topic)
+	if err != nil {
+		return fmt.Errorf("read the settings of %s: %w", row.Topic, err)
+	}
+	for _, key := range slices.Sorted(maps.Keys(row.Settings)) {
+		if have := settings[key]; have != row.Settings[key] {
+			row.Differs = append(row.Differs, fmt.Sprintf("%s is %q", key, have))
+		}
+	}
+	return nil
+}
+
+func (f *topicsFlags) print(inv *invocation, cfg *config.Config, rows []topicRow) error {
+	switch f.output {
+	case "json":
+		e := json.NewEncoder(inv.out)
+		e.SetIndent("", "  ")
+		return e.Encode(struct {
+			Topics []topicRow `json:"topics"`
+			ACLs   []string   `json:"acls"`
+		}{rows, groupACLs(cfg)})
+	case "strimzi":
+		return printStrimzi(inv, cfg, rows)
+	}
+	w := tabwriter.NewWriter(inv.out, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(w, "TOPIC\tPARTITIONS\tSETTINGS\tACLS\tSTATE")
+	for _, r := range rows {
+		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\n", r.Topic, r.Partitions, settingsText(r.Settings), strings.Join(r.ACLs, ","), r.state())
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(inv.out, "\nFurther ACLs: %s\n", strings.Join(groupACLs(cfg), "; "))
+	return err
+}
+
+func (r topicRow) state() string {
+	switch {
+	case r.Exists == nil:
+		return ""
+	case !*r.Exists:
+		return "missing"
+	case len(r.Differs) > 0:
+		return "differs: " + strings.Join(r.Differs, ", ")
+	}
+	return "ok"
+}
+
+// groupACLs are what is needed beside topics.
+func groupACLs(cfg *config.Config) []string {
+	return []string{
+		"Group " + cfg.Group + ": Read, Describe",
+		"TransactionalId " + cfg.Group + "-* (prefixed): Write, Describe",
+		"Cluster: IdempotentWrite" + map[bool]string{true: ", Create"}[cfg.Topics.Create],
+	}
+}
+
+func settingsText(settings map[string]string) string {
+	var all []string
+	for _, key := range slices.Sorted(maps.Keys(settings)) {
+		all = append(all, key+"="+settings[key])
+	}
+	return strings.Join(all, ",")
+}
+
+// printStrimzi writes KafkaTopic resources.
+func printStrimzi(inv *invocation, cfg *config.Config, rows []topicRow) error {
+	for _, r := range rows {
+		fmt.Fprintf(inv.out, "---\napiVersion: kafka.strimzi.io/v1\nkind: KafkaTopic\nmetadata:\n  name: %s\n  labels:\n    strimzi.io/cluster: kafka\nspec:\n  topicName: %s\n  partitions: %d\n",
+			strings.ToLower(strings.ReplaceAll(r.Topic, "_", "-")), r.Topic, r.Partitions)
+		if cfg.Topics.ReplicationFactor > 0 {
+			fmt.Fprintf(inv.out, "  replicas: %d\n", cfg.Topics.ReplicationFactor)
+		}
+		if len(r.Settings) > 0 {
+			fmt.Fprintln(inv.out, "  config:")
+		}
+		for _, key := range slices.Sorted(maps.Keys(r.Settings)) {
+			fmt.Fprintf(inv.out, "    %s: %q\n", key, r.Settings[key])
+		}
+	}
+	return nil
+}
