@@ -45,7 +45,7 @@ func (p *partition) commit(ctx context.Context) error {
 	if err := p.image.Commit(cp, next); err != nil {
 		return storeError(err)
 	}
-	p.checkpoint = cp
+	p.checkpoint, p.progressed = cp, true
 	p.settleCounts()
 	return nil
 }

@@ -5,12 +5,15 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/fstest"
 	"time"
 
+	dto "github.com/prometheus/client_model/go"
 	"go.uber.org/goleak"
 
 	"github.com/segmentd/segmentd/processor/embedded"
@@ -166,16 +169,23 @@ func (l *lab) message(r record) stream.Message {
 	return m
 }
 
+// produceBatch is how many records share a produce request, so that inputs are
+// many record batches.
+const produceBatch = 50
+
 // produce sends records, those of one partition in order, and waits until they
-// are acknowledged.
-func (l *lab) produce(records ...record) []stream.Produced {
+// are acknowledged. It returns where the last ones went.
+func (l *lab) produce(records ...record) (produced []stream.Produced) {
 	l.t.Helper()
-	messages := make([]stream.Message, len(records))
-	for i := range records {
-		messages[i] = l.message(records[i])
+	for batch := range slices.Chunk(records, produceBatch) {
+		messages := make([]stream.Message, len(batch))
+		for i := range batch {
+			messages[i] = l.message(batch[i])
+		}
+		var err error
+		produced, err = l.producer.Send(l.t.Context(), messages)
+		must(l.t, err)
 	}
-	produced, err := l.producer.Send(l.t.Context(), messages)
-	must(l.t, err)
 	return produced
 }
 
@@ -243,14 +253,6 @@ func eventually(t testing.TB, what string, so func() bool) {
 	}
 }
 
-// settled waits for a state that must not change: n further batches pass.
-func (r *running) settled(partition int32, n int) {
-	r.lab.t.Helper()
-	for range n {
-		eventually(r.lab.t, "another batch", func() bool { return r.inspect(partition, func(*partitionLoop) {}) })
-	}
-}
-
 func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
@@ -300,3 +302,67 @@ func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z
 func ago(d time.Duration) time.Time { return time.Now().Add(-d).Truncate(time.Second) }
 
 func background(t testing.TB) context.Context { return t.Context() }
+
+// shortly is a context that ends soon.
+func shortly(t testing.TB) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func messagesOf(l *lab, records ...record) (all []stream.Message) {
+	for _, r := range records {
+		all = append(all, l.message(r))
+	}
+	return all
+}
+
+// produceAtOnce sends very many records in few requests.
+func (l *lab) produceAtOnce(records []record) {
+	l.t.Helper()
+	for batch := range slices.Chunk(records, 5000) {
+		_, err := l.producer.Send(l.t.Context(), messagesOf(l, batch...))
+		must(l.t, err)
+	}
+}
+
+// membersOf asks the running processor for a subject's segments, sorted.
+func (l *lab) membersOf(r *running, id string) string {
+	l.t.Helper()
+	ms, _, err := r.processor.Lookup(l.t.Context(), subject.ID{Value: id})
+	must(l.t, err)
+	var names []string
+	for _, m := range ms {
+		names = append(names, m.Segment)
+	}
+	slices.Sort(names)
+	return strings.Join(names, ",")
+}
+
+// metric sums the series of a metric that bear the labels, given as name, value, ….
+func (r *running) metric(t testing.TB, name string, labels ...string) (sum float64) {
+	t.Helper()
+	families, err := r.metrics.Gatherer().Gather()
+	must(t, err)
+	for _, f := range families {
+		if f.GetName() != name {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			if hasLabels(m, labels) {
+				sum += m.GetCounter().GetValue() + m.GetGauge().GetValue() + float64(m.GetHistogram().GetSampleCount())
+			}
+		}
+	}
+	return sum
+}
+
+func hasLabels(m *dto.Metric, labels []string) bool {
+	for i := 0; i < len(labels); i += 2 {
+		if !slices.ContainsFunc(m.GetLabel(), func(p *dto.LabelPair) bool { return p.GetName() == labels[i] && p.GetValue() == labels[i+1] }) {
+			return false
+		}
+	}
+	return true
+}

@@ -57,6 +57,9 @@ type partition struct {
 
 	fetching  fetchBuffers
 	lastBatch time.Time
+	// progressed reports whether the session has committed anything: only
+	// failures in a row lengthen the pause between sessions.
+	progressed bool
 
 	ready   atomic.Bool
 	counts  []segmentCounts // by segment
@@ -73,7 +76,7 @@ type fetchBuffers struct {
 func (p *partition) run(ctx context.Context) error {
 	defer p.gauges.Release()
 	for failures := 0; ; failures++ {
-		began := p.deps.Now()
+		p.progressed = false
 		err := p.session(ctx)
 		p.ready.Store(false)
 		if ctx.Err() != nil {
@@ -83,7 +86,7 @@ func (p *partition) run(ctx context.Context) error {
 			p.gauges.SetState(metrics.Stopped)
 			return err
 		}
-		if p.deps.Now().Sub(began) > time.Minute {
+		if p.progressed {
 			failures = 0
 		}
 		p.log.Warn("partition recovers", "error", err, "failures", failures+1)

@@ -68,36 +68,55 @@ func (p *partition) catchUp(ctx context.Context) (restored int64, err error) {
 	return restored, err
 }
 
-// restore reads the changelog from an offset until position, last stable
-// offset and high watermark are one.
+// catchingUp is how far a restore is.
+type catchingUp struct {
+	image    state.Checkpoint // that the image remembers; no History: there is none
+	next     int64            // offset after the newest checkpoint
+	known    bool             // the image's own checkpoint, or one that follows it, was found
+	restored int64
+	began    time.Time
+	warned   bool
+}
+
+// restore reads the changelog from an image's position until position, last
+// stable offset and high watermark are one. It begins with the record before
+// the position: the image's own checkpoint, if this is the image's changelog
+// and no newer one has replaced it.
 func (p *partition) restore(ctx context.Context, next int64) (restored int64, err error) {
 	var buf stream.Buffer
-	image, began, warned := p.checkpoint, p.deps.Now(), false
-	for {
-		f, err := p.fetchChangelog(ctx, next, &buf)
+	c := catchingUp{image: p.checkpoint, next: next, began: p.deps.Now()}
+	for at := max(0, next-1); ; {
+		f, err := p.fetchChangelog(ctx, at, &buf)
 		if err != nil {
-			return restored, err
+			return c.restored, err
 		}
 		for i := range f.Records {
-			if err := p.restoreRecord(image, &f.Records[i]); err != nil {
-				return restored, err
+			if err := p.restoreRecord(&c, &f.Records[i]); err != nil {
+				return c.restored, err
 			}
 		}
-		restored += int64(len(f.Records))
-		next = f.Next
-		p.gauges.SetRestoreRemaining(f.HighWatermark - next)
-		if next >= f.HighWatermark && f.LastStable >= f.HighWatermark {
-			break
+		at = f.Next
+		p.gauges.SetRestoreRemaining(f.HighWatermark - at)
+		if at >= f.HighWatermark && f.LastStable >= f.HighWatermark {
+			return c.restored, p.endRestore(&c)
 		}
-		if !warned && p.deps.Now().Sub(began) > 5*time.Second && next >= f.LastStable {
-			warned = true
+		if !c.warned && p.deps.Now().Sub(c.began) > 5*time.Second && at >= f.LastStable {
+			c.warned = true
 			p.log.Warn("an open transaction on the changelog holds up recovery: waiting until it ends or times out")
 		}
 	}
-	if restored == 0 && p.checkpoint.Transaction == image.Transaction {
-		return 0, nil
+}
+
+func (p *partition) endRestore(c *catchingUp) error {
+	switch {
+	case c.image.History != "" && !c.known:
+		return fmt.Errorf("%w: it does not hold the image's checkpoint", errOtherHistory)
+	case c.restored == 0:
+		return nil
+	case p.checkpoint.Transaction == 0:
+		return configErrorf("%s partition %d holds records but no checkpoint: it is not segmentd's changelog", p.topics.Changelog(), p.id)
 	}
-	return restored, storeError(p.image.RestoreDone(p.checkpoint, next))
+	return storeError(p.image.RestoreDone(p.checkpoint, c.next))
 }
 
 func (p *partition) fetchChangelog(ctx context.Context, next int64, buf *stream.Buffer) (*stream.Fetched, error) {
@@ -129,26 +148,45 @@ func (p *partition) changelogOutOfRange(ctx context.Context, next int64, f *stre
 	return &stream.Fetched{Topic: f.Topic, Partition: p.id, Next: start, HighWatermark: end, LastStable: start, LogStart: start}, nil
 }
 
-// restoreRecord applies one changelog record. image is the checkpoint that the
-// image remembers.
-func (p *partition) restoreRecord(image state.Checkpoint, r *stream.Record) error {
-	if !bytes.Equal(r.Key, state.CheckpointKey) {
+// restoreRecord applies one changelog record.
+func (p *partition) restoreRecord(c *catchingUp, r *stream.Record) error {
+	isCheckpoint := bytes.Equal(r.Key, state.CheckpointKey)
+	if r.Offset < c.next && !isCheckpoint {
+		return fmt.Errorf("%w: offset %d holds no checkpoint", errOtherHistory, r.Offset)
+	}
+	if !isCheckpoint {
+		c.restored++
 		return storeError(p.image.Restore(r.Key, r.Value))
 	}
 	cp, err := state.DecodeCheckpoint(r.Value)
 	if err != nil {
 		return configErrorf("the checkpoint on %s cannot be read (%v): it was written by a newer version, or the topic is not segmentd's", p.topics.Changelog(), err)
 	}
-	if image.History != "" && cp.History != image.History {
-		return fmt.Errorf("%w: its history is another", errOtherHistory)
-	}
-	if cp.Transaction <= image.Transaction && image.History != "" {
-		return fmt.Errorf("%w: transaction %d follows transaction %d", errOtherHistory, cp.Transaction, image.Transaction)
+	if err := c.follows(&cp, r.Offset); err != nil {
+		return err
 	}
 	if err := p.mayAdopt(cp); err != nil {
 		return err
 	}
-	p.checkpoint = cp
+	if r.Offset >= c.next {
+		c.restored++
+		p.checkpoint, c.next = cp, r.Offset+1
+	}
+	return nil
+}
+
+// follows checks that a checkpoint is the image's own, or a later one of its history.
+func (c *catchingUp) follows(cp *state.Checkpoint, offset int64) error {
+	own := offset < c.next
+	switch {
+	case c.image.History == "":
+		return nil
+	case cp.History != c.image.History:
+		return fmt.Errorf("%w: its history is another", errOtherHistory)
+	case own && cp.Transaction != c.image.Transaction, !own && cp.Transaction <= c.image.Transaction:
+		return fmt.Errorf("%w: transaction %d stands where %d is expected", errOtherHistory, cp.Transaction, c.image.Transaction)
+	}
+	c.known = true
 	return nil
 }
 

@@ -17,8 +17,9 @@ type entry struct {
 	value  []byte
 
 	// armed and stored are instants at or before which the record is sure to have
-	// a timer, in the window and in the committed image respectively; Never:
-	// unknown. A timer is made only for an instant before them.
+	// a timer; Never: unknown. A timer is made only for an instant before them.
+	// That of armed is in the window or will be in it after a refill; that of
+	// stored is in the committed image.
 	armed, stored subject.Instant
 }
 

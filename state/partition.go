@@ -178,9 +178,8 @@ func (p *Partition) entry(key Key) (*entry, error) {
 		p.absent = key
 		return nil, err
 	}
-	e := p.cache.add(key, r, r.Next)
-	p.cache.shrink(p.cacheLimit())
-	return e, nil
+	p.cache.shrink(p.cacheLimit()) // first: what is returned must not be evicted
+	return p.cache.add(key, r, r.Next), nil
 }
 
 func (p *Partition) cacheLimit() int {
@@ -343,7 +342,7 @@ func (p *Partition) addStale(b *batch) {
 // settle makes the dirty records clean.
 func (p *Partition) settle() {
 	for i, e := range p.dirty {
-		e.dirty, e.value = false, nil
+		e.dirty, e.value, e.armed = false, nil, e.stored
 		p.cache.weigh(e)
 		p.dirty[i] = nil
 	}

@@ -109,7 +109,7 @@ func (p *Partition) refill() error {
 func (p *Partition) waiting(horizon timer) []timer {
 	ts := p.overlay.timersFrom(horizon)
 	for _, e := range p.dirty {
-		if t := (timer{e.record.Next, e.key}); t.at != subject.Never && !t.before(horizon) {
+		if t := (timer{e.armed, e.key}); t.at != subject.Never && !t.before(horizon) {
 			ts = append(ts, t)
 		}
 	}

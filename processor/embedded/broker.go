@@ -115,6 +115,7 @@ func open(cfg Config, ln *guardedListener) (*Broker, error) {
 	if cfg.AutoCreateTopics {
 		autoCreate(cluster)
 	}
+	boundFetchesByPartition(cluster)
 	if cfg.Kafka4Only {
 		refuseBelowKafka4(cluster)
 	}

@@ -119,6 +119,41 @@ func TestFetchSeesCommittedOnly(t *testing.T) {
 	}
 }
 
+// Where a fetch ends because its limit is reached, within aborted data, none of
+// that is seen.
+func TestFetchSeesCommittedOnlyAtItsLimit(t *testing.T) {
+	_, c := cluster(t, "t")
+	ctx := context.Background()
+	tx := newTransactor(t, c, "tx")
+	for range 8 {
+		_, err := tx.Produce(ctx, messages("t", "aborted", 500))
+		must(t, err)
+		must(t, tx.Abort(ctx))
+		_, err = tx.Produce(ctx, messages("t", "v", 1))
+		must(t, err)
+		must(t, tx.Commit(ctx))
+	}
+	var buf stream.Buffer
+	seen := 0
+	for pos := (stream.Position{Topic: "t"}); ; {
+		fetched, err := c.Fetch(ctx, []stream.Position{pos}, stream.FetchOptions{MaxBytes: 2000}, &buf)
+		must(t, err)
+		f := fetched[0]
+		for _, r := range f.Records {
+			seen++
+			if string(r.Value) != "v0" {
+				t.Fatalf("offset %d: %s", r.Offset, r.Value)
+			}
+		}
+		if pos.Offset = f.Next; pos.Offset >= f.HighWatermark {
+			break
+		}
+	}
+	if seen != 8 {
+		t.Errorf("%d committed records of 8", seen)
+	}
+}
+
 func TestFetchTellsErrorsApart(t *testing.T) {
 	b, c := cluster(t, "t", "cut", "ok")
 	tx := newTransactor(t, c, "tx")

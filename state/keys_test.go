@@ -1,0 +1,99 @@
+package state
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/segmentd/segmentd/state/subject"
+)
+
+func TestKeysAreTheKeyedHashOfTheTypedID(t *testing.T) {
+	secret := []byte("secret")
+	k := NewKeyer(secret)
+	mac := hmac.New(sha256.New, secret)
+	mac.Write([]byte("\x01visitor"))
+	id := subject.ID{Type: subject.AnonymousID, Value: "visitor"}
+	for range 2 {
+		if got, want := k.Key(id), Key(mac.Sum(nil)[:KeyBytes]); got != want {
+			t.Errorf("key %x, want %x", got, want)
+		}
+	}
+	if k.Key(id) == k.Key(subject.ID{Type: subject.UserID, Value: "visitor"}) {
+		t.Error("a user and a visitor share a key")
+	}
+	if NewKeyer([]byte("other")).Key(id) == k.Key(id) {
+		t.Error("two secrets give one key")
+	}
+}
+
+func TestFingerprintAndLogIDRevealNothing(t *testing.T) {
+	a, b := NewKeyer([]byte("secret")), NewKeyer([]byte("secret2"))
+	if a.Fingerprint() != NewKeyer([]byte("secret")).Fingerprint() || a.Fingerprint() == b.Fingerprint() || len(a.Fingerprint()) != 16 {
+		t.Errorf("fingerprints %s, %s", a.Fingerprint(), b.Fingerprint())
+	}
+	if id := a.LogID("user-77"); len(id) != 12 || strings.Contains(id, "77") && strings.Contains(id, "user") || id != a.LogID("user-77") || id == b.LogID("user-77") {
+		t.Errorf("log ids %s, %s", a.LogID("user-77"), b.LogID("user-77"))
+	}
+}
+
+func TestKeyAllocatesNothing(t *testing.T) {
+	k, id := NewKeyer([]byte("secret")), subject.ID{Value: "a customer's id"}
+	k.Key(id)
+	if n := testing.AllocsPerRun(100, func() { k.Key(id) }); n > 0 {
+		t.Errorf("%v allocations a key", n)
+	}
+}
+
+func TestCheckpointsAreCanonical(t *testing.T) {
+	c := checkpoint(7)
+	c.Positions = map[string]int64{"z": 1, "a": 2, "<m>": 3}
+	c.Clock, c.Cursors = subject.LongAgo, map[string]string{"b": "1", "a": "2"}
+	b, err := c.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := DecodeCheckpoint(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(c, got); diff != "" {
+		t.Errorf("checkpoint (-put +got):\n%s", diff)
+	}
+	text := string(b)
+	for name, bad := range map[string]string{
+		"nothing":        "",
+		"other member":   strings.Replace(text, `"group"`, `"extra":1,"group"`, 1),
+		"missing member": strings.Replace(text, `"history":"h",`, "", 1),
+		"other order":    strings.Replace(text, `"format":1,"group":"g"`, `"group":"g","format":1`, 1),
+		"white space":    text + "\n",
+		"format 0":       strings.Replace(text, `"format":1`, `"format":0`, 1),
+		"wrong type":     strings.Replace(text, `"group":"g"`, `"group":7`, 1),
+	} {
+		if _, err := DecodeCheckpoint([]byte(bad)); !errors.Is(err, ErrCheckpoint) {
+			t.Errorf("%s: %v, want %v", name, err, ErrCheckpoint)
+		}
+	}
+	newer := strings.Replace(text, `"format":1`, `"format":2,"new":true`, 1)
+	if _, err := DecodeCheckpoint([]byte(newer)); !errors.Is(err, ErrNewerVersion) {
+		t.Errorf("newer format: %v, want %v", err, ErrNewerVersion)
+	}
+}
+
+func TestFixedKeysCannotBeSubjects(t *testing.T) {
+	if len(CheckpointKey) == KeyBytes || len(DictionaryKey) == KeyBytes {
+		t.Error("a fixed key has the length of a subject's")
+	}
+}
+
+func BenchmarkKey(b *testing.B) {
+	k, id := NewKeyer([]byte("a secret of thirty-two bytes....")), subject.ID{Value: "customer-1234567"}
+	b.ReportAllocs()
+	for b.Loop() {
+		k.Key(id)
+	}
+}
