@@ -29,6 +29,8 @@ type Config struct {
 	// (topics `events` and `decisions`), `topics.create` is true, and the secret is made at the first
 	// start and kept in the data directory.
 	Embedded bool `yaml:"embedded" default:"false"`
+	// Address (host:port) of the embedded broker, for other Kafka clients; port 0 takes a free one.
+	BrokerListen string `yaml:"broker_listen" default:"127.0.0.1:9092"`
 	// Consumer group; also the prefix of the transactional ids and of the topics that segmentd owns.
 	Group string `yaml:"group" default:"segmentd"`
 	// File that holds the secret with which the keys of subjects are hashed, at least 16 bytes; white
@@ -99,8 +101,8 @@ type Input struct {
 	// What its records are: what subjects did, or what they said about a purpose. (`request` is not available in this version.)
 	Kind string `yaml:"kind" allowed:"event|decision"`
 	// Format of the values; `auto` looks at each record. The 5 bytes that a schema registry's JSON serializer
-	// puts in front are taken off. (`cloudevents` is not available in this version.)
-	Format string `yaml:"format" default:"auto" allowed:"auto|json"`
+	// puts in front are taken off.
+	Format string `yaml:"format" default:"auto" allowed:"auto|json|cloudevents"`
 	// How the producers choose the partition of a key: `murmur2` (Java), `crc32` (librdkafka), `fnv1a`
 	// (Sarama, kafka-go). Each record is checked against it; with `any` none is, and you vouch that all
 	// topics are partitioned alike.
@@ -122,7 +124,7 @@ const (
 const (
 	FormatAuto        = "auto"
 	FormatJSON        = "json"
-	formatCloudEvents = "cloudevents"
+	FormatCloudEvents = "cloudevents"
 )
 
 // The partitioners of inputs.
@@ -184,7 +186,7 @@ type HTTP struct {
 	// Address (host:port) to listen on; port 0 takes a free one. Beyond loopback and without tokens only health and metrics are served.
 	Listen string    `yaml:"listen" default:"127.0.0.1:8080"`
 	TLS    ServerTLS `yaml:"tls"`
-	// File of the bearer tokens and their roles.
+	// File of the bearer tokens and their roles. Not available in this version.
 	TokensFile string `yaml:"tokens_file"`
 	// Serve /debug/pprof.
 	Pprof bool `yaml:"pprof" default:"false"`

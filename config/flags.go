@@ -19,6 +19,7 @@ var settingFlags = []settingFlag{
 	{"rules", "rules", "directory of the rule `files`"},
 	{"brokers", "kafka.brokers", "Kafka brokers, `host:port,…`"},
 	{"embedded", "embedded", "run with a broker of its own in the same process"},
+	{"broker-listen", "broker_listen", "`host:port` of the embedded broker"},
 	{"group", "group", "consumer group and prefix of the topics owned"},
 	{"data", "data", "`directory` of the local state"},
 	{"listen", "http.listen", "`host:port` of health, metrics and look-ups"},

@@ -100,8 +100,7 @@ func (v *validator) values(s reflect.Value, path string) {
 
 // notYet are words that belong to the format and that this version refuses by name.
 var notYet = map[string]string{
-	kindRequest:       "requests are not available in this version",
-	formatCloudEvents: `"cloudevents" is not available in this version`,
+	kindRequest: "requests are not available in this version",
 }
 
 func (v *validator) word(fv reflect.Value, f field) {

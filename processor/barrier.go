@@ -89,8 +89,12 @@ func (b *barrier) passed(inputs []*input) bool {
 	return true
 }
 
-// warn says once that committed decisions stop short of the barrier.
+// warn says once that committed decisions stop short of the barrier, and shows
+// the lag that grows meanwhile.
 func (b *barrier) warn(p *partition) {
+	if b.waits {
+		p.observe()
+	}
 	if b.waits && !b.warned && p.deps.Now().Sub(b.began) > 5*time.Second {
 		b.warned = true
 		p.log.Warn("an open transaction on a decisions topic holds up the partition: events wait until it ends")

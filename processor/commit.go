@@ -79,6 +79,7 @@ func (p *partition) transact(ctx context.Context, cp state.Checkpoint) (next int
 	if err != nil {
 		return 0, err
 	}
+	sent := p.deps.Now()
 	produced, err := p.tx.Produce(ctx, messages)
 	if err != nil {
 		return 0, fmt.Errorf("produce: %w", err)
@@ -86,7 +87,7 @@ func (p *partition) transact(ctx context.Context, cp state.Checkpoint) (next int
 	for _, pr := range produced {
 		if pr.Topic == p.topics.Changelog() {
 			next = pr.BaseOffset + int64(pr.Count)
-			if err := p.host.compare(p, pr.LogAppendTime); err != nil {
+			if err := p.host.compare(p, sent, pr.LogAppendTime); err != nil {
 				return 0, err
 			}
 		}

@@ -55,10 +55,10 @@ func (c Config) withDefaults() Config {
 
 // Bounds of one transaction. A batch that reaches one is committed in parts.
 const (
-	maxBatchSubjects  = 20_000
-	maxBatchChanges   = 20_000
-	maxBatchTimers    = 10_000
-	maxBatchDecisions = 20_000
+	maxBatchSubjects  = 10_000
+	maxBatchChanges   = 10_000
+	maxBatchTimers    = 5_000
+	maxBatchDecisions = 10_000
 	maxRejects        = 1_000 // references published a transaction; more are only counted
 )
 

@@ -44,9 +44,12 @@ type lab struct {
 	set      *rules.Set
 	cfg      Config
 	data     string // of the image
-	secret   string
-	held     atomic.Pointer[time.Time] // where the host's clock stands still; nil: it runs
-	log      logBuffer
+
+	brokerConfig embedded.Config
+	secret       string
+	held         atomic.Pointer[time.Time] // where the host's clock stands still; nil: it runs
+	skew         atomic.Int64              // nanoseconds that the host's clock is ahead
+	log          logBuffer
 
 	// transactor and fetcher stand between the processor and the broker.
 	transactor func(string) stream.Transactor
@@ -70,7 +73,7 @@ func newLab(t testing.TB, c labConfig) *lab {
 	broker, err := embedded.Start(c.broker)
 	must(t, err)
 	t.Cleanup(func() { _ = broker.Close() })
-	l := &lab{t: t, broker: broker, set: c.set, data: t.TempDir() + "/data", secret: secret}
+	l := &lab{t: t, broker: broker, brokerConfig: c.broker, set: c.set, data: t.TempDir() + "/data", secret: secret}
 	if l.set == nil {
 		l.set = loadRules(t, c.rules)
 	}
@@ -91,7 +94,7 @@ func (l *lab) now() time.Time {
 	if at := l.held.Load(); at != nil {
 		return *at
 	}
-	return time.Now()
+	return time.Now().Add(time.Duration(l.skew.Load()))
 }
 
 func (l *lab) connect() {
@@ -365,4 +368,18 @@ func hasLabels(m *dto.Metric, labels []string) bool {
 		}
 	}
 	return true
+}
+
+// remakeInput deletes an input topic and creates it again.
+func (l *lab) remakeInput(topic string) {
+	l.t.Helper()
+	must(l.t, l.broker.Cluster().DeleteTopic(topic))
+	must(l.t, l.broker.Cluster().CreateTopic(topic, l.cfg.Partitions, nil))
+	must(l.t, l.client.WaitTopics(l.t.Context(), topic))
+}
+
+// deleteRecords removes a partition's records before an offset, as retention does.
+func (l *lab) deleteRecords(topic string, partition int32, before int64) {
+	l.t.Helper()
+	must(l.t, l.broker.Cluster().DeleteRecords(topic, partition, before))
 }

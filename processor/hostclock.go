@@ -11,32 +11,43 @@ import (
 // hostClock decides whether the host's clock may move the partition's. It is
 // trusted while it runs on with the monotonic clock and agrees with the
 // broker's timestamps of the changelog; while it does not, timers stand still.
+// It outlives sessions: what the recovery path begins anew is not its trust.
 type hostClock struct {
-	last    time.Time // a wall and monotonic reading
+	wall    time.Time // the host's clock as last read; zero: not since the last recovery
+	read    time.Time // a monotonic reading of the same moment
 	strayed bool      // it jumped, or differs from the broker's
+	untold  bool      // the broker told no append time of the last transaction
 }
 
 // maxHostSkew is how far the host's clock may be from the broker's, beyond the
 // time between sending a request and its answer.
 const maxHostSkew = clockDelay
 
-// compare checks the host's clock against the broker's time of a record just
-// appended. A host that runs ahead makes the transaction fail before its end,
-// so that no timer fires for it.
-func (h *hostClock) compare(p *partition, appended subject.Instant) error {
-	if appended == subject.Never {
+// begin forgets the reading of a former session.
+func (h *hostClock) begin() { h.wall = time.Time{} }
+
+func (h *hostClock) note(now time.Time) { h.wall, h.read = now, time.Now() }
+
+// compare checks the host's clock, which stood at sent before the request,
+// against the broker's time of a record just appended. The first time that the
+// host is found to run ahead the transaction must fail before its end, so that
+// no timer fires for it; afterwards transactions hold nothing that the host's
+// clock brought about.
+func (h *hostClock) compare(p *partition, sent time.Time, appended subject.Instant) error {
+	if h.untold = appended == subject.Never; h.untold {
 		return nil
 	}
 	now := p.deps.Now()
-	skew := now.Sub(appended.Time())
-	h.last = now
+	h.note(now)
 	was := h.strayed
-	h.strayed = skew > maxHostSkew || skew < -maxHostSkew
+	ahead, behind := sent.Sub(appended.Time()), appended.Time().Sub(now)
+	h.strayed = max(ahead, behind) > maxHostSkew
 	if h.strayed && !was {
-		p.log.Error("the host's clock and the broker's differ: timers stand still until they agree", "skew", skew.Round(time.Millisecond).String())
+		p.log.Error("the host's clock and the broker's differ: timers stand still until they agree",
+			"host_ahead", now.Sub(appended.Time()).Round(time.Millisecond).String())
 	}
-	if h.strayed && !was && skew > 0 {
-		return fmt.Errorf("%w: the host's clock is %s ahead of the broker's", errRecover, skew.Round(time.Millisecond))
+	if !was && ahead > maxHostSkew {
+		return fmt.Errorf("%w: the host's clock is %s ahead of the broker's", errRecover, ahead.Round(time.Millisecond))
 	}
 	return nil
 }
@@ -44,19 +55,17 @@ func (h *hostClock) compare(p *partition, appended subject.Instant) error {
 // trusts reports whether the host's clock may be followed now. Where the broker
 // tells no append times (compared false) a jump is distrusted for one batch only.
 func (h *hostClock) trusts(now time.Time, compared bool) bool {
-	if h.last.IsZero() {
-		h.last = now
+	if h.wall.IsZero() {
+		h.note(now)
 		return false
 	}
-	// Round(0) strips the monotonic reading: wall time passed against time passed.
-	drift := now.Round(0).Sub(h.last.Round(0)) - now.Sub(h.last)
-	jumped := drift > maxHostSkew/2 || drift < -maxHostSkew/2
-	h.last = now
-	if jumped {
+	drift := now.Sub(h.wall) - time.Since(h.read)
+	h.note(now)
+	if drift.Abs() > maxHostSkew/2 {
 		h.strayed = true
 		return false
 	}
-	if h.strayed && !compared {
+	if h.strayed && (!compared || h.untold) {
 		h.strayed = false
 		return false
 	}
@@ -68,7 +77,11 @@ func (h *hostClock) trusts(now time.Time, compared bool) bool {
 // earliest of those fetches was sent. While the host's clock is not trusted
 // each batch commits a checkpoint, whose append time shows when it agrees again.
 func (p *partition) followHost(ctx context.Context) error {
+	was := p.host.strayed
 	if !p.host.trusts(p.deps.Now(), p.cfg.LogAppend) {
+		if p.host.strayed && !was {
+			p.log.Warn("the host's clock has jumped: timers stand still until it is trusted again")
+		}
 		return nil
 	}
 	at := subject.Never

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync/atomic"
+	"time"
 
 	"github.com/segmentd/segmentd/state/subject"
 )
@@ -23,44 +24,47 @@ type Membership struct {
 	Since   subject.Instant
 }
 
+// lookupWait is how long a look-up waits for a partition that is busy: at a
+// barrier it may be held up for as long as a transaction hangs.
+const lookupWait = time.Second
+
 // Lookup tells a subject's memberships, in decision order. found is false where
 // nothing is kept about the subject. It waits for the partition's goroutine,
-// between two batches.
+// between two batches, for a second at most (ErrNotReady). Where nobody knows
+// how producers choose partitions it asks all of them.
 func (p *Processor) Lookup(ctx context.Context, id subject.ID) (memberships []Membership, found bool, err error) {
-	loop, err := p.ownerOf(id)
-	if err != nil {
-		return nil, false, err
-	}
-	type answer struct {
-		memberships []Membership
-		found       bool
-		err         error
-	}
-	done := make(chan answer, 1)
-	q := query{func(loop *partition) {
-		m, found, err := loop.memberships(id)
-		done <- answer{m, found, err}
-	}}
-	select {
-	case loop.queries <- q:
-	case <-ctx.Done():
-		return nil, false, ErrNotReady
-	}
-	a := <-done
-	return a.memberships, a.found, a.err
-}
-
-// ownerOf returns the loop of the subject's partition.
-func (p *Processor) ownerOf(id subject.ID) (*partition, error) {
-	partition := int32(0)
-	for _, in := range p.cfg.Inputs {
-		if in.Partition != nil {
-			partition = in.Partition([]byte(id.Value), p.cfg.Partitions)
-			break
+	ctx, cancel := context.WithTimeout(ctx, lookupWait)
+	defer cancel()
+	for _, partition := range p.partitionsOf(id) {
+		loop, err := p.ownerOf(partition)
+		if err != nil {
+			return nil, false, err
+		}
+		if memberships, found, err = loop.lookup(ctx, id); found || err != nil {
+			return memberships, found, err
 		}
 	}
+	return nil, false, nil
+}
+
+// partitionsOf returns where a subject can be.
+func (p *Processor) partitionsOf(id subject.ID) []int32 {
+	for _, in := range p.cfg.Inputs {
+		if in.Partition != nil {
+			return []int32{in.Partition([]byte(id.Value), p.cfg.Partitions)}
+		}
+	}
+	all := make([]int32, p.cfg.Partitions)
+	for i := range all {
+		all[i] = int32(i)
+	}
+	return all
+}
+
+// ownerOf returns the loop of a partition.
+func (p *Processor) ownerOf(id int32) (*partition, error) {
 	p.mu.RLock()
-	loop := p.running[partition]
+	loop := p.running[id]
 	p.mu.RUnlock()
 	switch {
 	case loop == nil:
@@ -69,6 +73,22 @@ func (p *Processor) ownerOf(id subject.ID) (*partition, error) {
 		return nil, ErrNotReady
 	}
 	return loop, nil
+}
+
+// lookup asks the partition's goroutine.
+func (p *partition) lookup(ctx context.Context, id subject.ID) (memberships []Membership, found bool, err error) {
+	done := make(chan struct{})
+	q := query{func(p *partition) {
+		memberships, found, err = p.memberships(id)
+		close(done)
+	}}
+	select {
+	case p.queries <- q:
+	case <-ctx.Done():
+		return nil, false, ErrNotReady
+	}
+	<-done
+	return memberships, found, err
 }
 
 // memberships reads a subject between two batches.

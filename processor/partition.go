@@ -61,9 +61,10 @@ type partition struct {
 	// failures in a row lengthen the pause between sessions.
 	progressed bool
 
-	ready   atomic.Bool
-	counts  []segmentCounts // by segment
-	queries chan query
+	ready    atomic.Bool
+	counts   []segmentCounts // by segment
+	queries  chan query
+	announce func() // the partition is ready
 }
 
 type fetchBuffers struct {
@@ -89,7 +90,11 @@ func (p *partition) run(ctx context.Context) error {
 		if p.progressed {
 			failures = 0
 		}
-		p.log.Warn("partition recovers", "error", err, "failures", failures+1)
+		level := slog.LevelWarn
+		if failures == 0 {
+			level = slog.LevelInfo // as after the creation of topics: leaders are not known everywhere yet
+		}
+		p.log.Log(ctx, level, "partition recovers", "error", err, "failures", failures+1)
 		if err := sleep(ctx, backoff(failures)); err != nil {
 			return nil
 		}
@@ -110,7 +115,8 @@ func (p *partition) session(ctx context.Context) error {
 		}
 		if !p.ready.Swap(true) {
 			p.gauges.SetState(metrics.Running)
-			p.log.Info("partition is ready", "clock", p.machine.Clock().String())
+			p.log.Debug("partition is ready", "clock", p.machine.Clock().String())
+			p.announce()
 		}
 	}
 }

@@ -70,6 +70,7 @@ func (p *Processor) runPartition(ctx context.Context, member stream.GroupMember,
 		return storeError(fmt.Errorf("open partition %d: %w", id, err))
 	}
 	loop := p.newPartition(id, member)
+	loop.announce = p.announce
 	loop.image = image
 	p.own(id, loop)
 	defer p.disown(id)
@@ -102,6 +103,17 @@ func (p *Processor) newPartition(id int32, member stream.GroupMember) *partition
 		}
 	}
 	return loop
+}
+
+// announce logs once that all assigned partitions are ready.
+func (p *Processor) announce() {
+	_, states := p.States()
+	for _, s := range states {
+		if !s.Ready {
+			return
+		}
+	}
+	p.deps.Logger.Info("all assigned partitions are ready", "partitions", len(states))
 }
 
 func (p *Processor) own(id int32, loop *partition) {

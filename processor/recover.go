@@ -39,7 +39,7 @@ func (p *partition) recover(ctx context.Context) error {
 	if err := p.countMembers(); err != nil {
 		return storeError(err)
 	}
-	p.log.Info("partition recovered", "changelog_records", restored, "seconds", p.deps.Now().Sub(began).Seconds(),
+	p.log.Debug("partition recovered", "changelog_records", restored, "seconds", p.deps.Now().Sub(began).Seconds(),
 		"transaction", p.checkpoint.Transaction)
 	return nil
 }
@@ -225,7 +225,7 @@ func (p *partition) adopt() error {
 	p.counted, p.timers = core.Counters{}, 0
 	clear(p.tally[:])
 	p.out.reset()
-	p.host = hostClock{}
+	p.host.begin()
 	return nil
 }
 

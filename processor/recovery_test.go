@@ -217,7 +217,7 @@ func TestFailingTransactions(t *testing.T) {
 	h := newHistory(seed(t), 1500)
 	l := newLab(t, labConfig{partitions: 1})
 	l.cfg.BatchBytes = 2000
-	f := &faults{every: 3}
+	f := &faults{every: 5}
 	inner := l.transactor
 	l.transactor = func(id string) stream.Transactor { return &faulty{Transactor: inner(id), faults: f} }
 	l.produce(h.all()...)

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,6 +30,27 @@ type running struct {
 	done      chan struct{}
 	err       error // of Run, once done is closed
 	stopped   bool
+	fetches   atomic.Int64 // of events: each begins a turn of a partition's loop
+}
+
+// counting counts fetches of events.
+type counting struct {
+	stream.Fetcher
+	n *atomic.Int64
+}
+
+func (c counting) Fetch(ctx context.Context, at []stream.Position, o stream.FetchOptions, b *stream.Buffer) ([]stream.Fetched, error) {
+	if len(at) > 0 && at[0].Topic == events {
+		c.n.Add(1)
+	}
+	return c.Fetcher.Fetch(ctx, at, o, b)
+}
+
+// turns waits until the loop of the only partition has turned n times in full.
+func (r *running) turns(n int64) {
+	r.lab.t.Helper()
+	before := r.fetches.Load()
+	eventually(r.lab.t, "some turns", func() bool { return r.fetches.Load() > before+n })
 }
 
 // start opens the image and runs a processor as the only member of its group.
@@ -42,7 +64,7 @@ func (l *lab) start() *running {
 	r.store, err = state.Open(l.data, state.Options{Group: l.cfg.Group, Secret: []byte(l.secret), Logger: l.log.logger(),
 		WriteDelay: 10 * time.Millisecond, WriteObserved: r.metrics.ObserveStoreWrite})
 	must(l.t, err)
-	r.processor, err = New(l.cfg, Deps{Rules: l.set, Store: r.store, Secret: r.store.Fingerprint(), Fetcher: l.fetcher, Bounds: l.bounds,
+	r.processor, err = New(l.cfg, Deps{Rules: l.set, Store: r.store, Secret: r.store.Fingerprint(), Fetcher: counting{l.fetcher, &r.fetches}, Bounds: l.bounds,
 		Transactor: l.transactor, Logger: l.log.logger(), Metrics: r.metrics, Now: l.now})
 	must(l.t, err)
 	ctx, cancel := context.WithCancel(context.Background())

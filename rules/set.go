@@ -1,3 +1,9 @@
+// Package rules is the rule language: rule files are loaded, checked and compiled
+// once into an immutable Set of segments, whose answers are read from shared
+// incremental leaves with bounded evidence. The language is CEL, parsed and
+// type-checked by cel-go, with sources of events, windows and aggregates of our
+// own; README.md beside this file is its reference. A rule never fails while it
+// runs. No I/O but the reading of rule files; no clock.
 package rules
 
 import (

@@ -26,7 +26,7 @@ func image(b *testing.B, dir string, n int, dead bool) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	began := time.Now()
 	for i := range n {
-		restore(b, p, shopper(rng, i, 1_000, 30*subject.Day))
+		restore(b, p, shopper(rng, i))
 	}
 	if err := p.RestoreDone(checkpoint(1), int64(n)); err != nil {
 		b.Fatal(err)
@@ -94,7 +94,7 @@ func BenchmarkCommit(b *testing.B) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	records := make([]*subject.Record, n)
 	for i := range records {
-		records[i] = shopper(rng, i, 1_000, 30*subject.Day)
+		records[i] = shopper(rng, i)
 	}
 	b.ReportAllocs()
 	transaction := uint64(0)
@@ -125,7 +125,7 @@ func BenchmarkRestore(b *testing.B) {
 	keyer := NewKeyer(testOptions().Secret)
 	changelog := make([]record, n)
 	for i := range changelog {
-		changelog[i] = record{keyer.Key(shopperID(i)), AppendRecord(nil, shopper(rng, i, 1_000, 30*subject.Day))}
+		changelog[i] = record{keyer.Key(shopperID(i)), AppendRecord(nil, shopper(rng, i))}
 	}
 	b.ReportAllocs()
 	for b.Loop() {

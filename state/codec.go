@@ -16,15 +16,18 @@ const CodecVersion = 1
 //
 //	version byte | flags byte | id | uvarint Version
 //	time Clock (from 0) | time Next
+//	where the flags say so, a table: uvarint n | run of n different times
 //	uvarint n, then n purposes:
 //	    key | basis flags byte | time Since, Until, Stop.At
 //	    uvarint n, then n grants: time At, Expires
 //	    uvarint n, then n traits: key | time | value
 //	    uvarint n, then n leaves: key 4 | uvarint count<<2 | truncated<<1 | has values
-//	        | time newest | uvarint gaps going back in time | values, newest last
+//	        | run of count times, or references to the table | values, newest last
 //	    uvarint n, then n members: segment 4 | time since
 //	uvarint n, then n messages: hash 8 | time (from the one before)
 //
+// A run is the newest time and, going back in time, the uvarint gaps in units;
+// references are the uvarint gaps between places in the table, likewise.
 // Strings are a uvarint length and bytes. A time is a number of units (flags:
 // microseconds, milliseconds or seconds, the coarsest that all times of the
 // record are whole numbers of) from a reference, which is Clock unless said
@@ -34,7 +37,8 @@ const (
 	flagAnonymous  = 1 << 0
 	flagUnitShift  = 1
 	flagUnitMask   = 3 << flagUnitShift
-	flagsAll       = flagAnonymous | flagUnitMask
+	flagTable      = 1 << 3
+	flagsAll       = flagAnonymous | flagUnitMask | flagTable
 	basisKnown     = 1 << 0
 	basisLapsed    = 1 << 1
 	basisStopShift = 2
@@ -58,23 +62,44 @@ var timeUnits = [...]int64{1, 1_000, 1_000_000}
 
 // encoder appends one record's parts to b.
 type encoder struct {
-	b     []byte
-	unit  int64
-	clock subject.Instant // the reference of times
+	b      []byte
+	unit   int64
+	clock  subject.Instant   // the reference of times
+	shared []subject.Instant // the table; empty: none
 }
 
 // AppendRecord appends the encoding of r to b. Equal records have equal bytes;
 // Armed and Indexed are not stored, nor are leaves without evidence. It panics
 // if r breaks an INVARIANT of its type that DecodeRecord would reject.
 func AppendRecord(b []byte, r *subject.Record) []byte {
+	var e Encoder
+	return e.Append(b, r)
+}
+
+// Encoder encodes records one after the other and keeps its working memory. The
+// zero Encoder is ready. Not safe for concurrent use.
+type Encoder struct{ room []subject.Instant }
+
+// Append is AppendRecord.
+func (x *Encoder) Append(b []byte, r *subject.Record) []byte {
 	unit := unitOf(r)
 	flags := byte(unit<<flagUnitShift) | byte(r.ID.Type)&flagAnonymous
+	shared, tabled := tableOf(r, x.room[:0])
+	x.room = shared
+	if tabled {
+		flags |= flagTable
+	}
 	e := encoder{b: append(b, CodecVersion, flags), unit: timeUnits[unit]}
 	e.text(r.ID.Value)
 	e.uvarint(r.Version)
 	e.time(r.Clock)
 	e.clock = reference(r.Clock)
 	e.time(r.Next)
+	if tabled {
+		e.uvarint(uint64(len(shared)))
+		e.times(shared)
+		e.shared = shared
+	}
 	e.uvarint(uint64(len(r.Purposes)))
 	for i := range r.Purposes {
 		mustAscend(i == 0 || r.Purposes[i-1].Key < r.Purposes[i].Key)
@@ -276,11 +301,10 @@ func (e *encoder) leaf(l *subject.Leaf) {
 	}
 	e.b = binary.BigEndian.AppendUint32(e.b, l.Key)
 	e.uvarint(head)
-	last := len(l.Times) - 1
-	e.time(l.Times[last])
-	for i := last; i > 0; i-- {
-		mustAscend(l.Times[i-1] <= l.Times[i])
-		e.uvarint((uint64(l.Times[i]) - uint64(l.Times[i-1])) / uint64(e.unit))
+	if len(e.shared) > 0 {
+		e.references(l.Times)
+	} else {
+		e.times(l.Times)
 	}
 	for i := range l.Values {
 		e.b = appendValue(e.b, l.Values[i])

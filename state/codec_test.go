@@ -40,7 +40,7 @@ var sameRecord = cmp.Options{
 func TestRecordsSurviveTheCodec(t *testing.T) {
 	rng := newRand(t)
 	var d Decoder
-	for i := range 5_000 {
+	for i := range 1_500 {
 		r := randomRecord(rng)
 		b := AppendRecord(nil, r)
 		got, err := d.Decode(b)
@@ -195,16 +195,18 @@ func TestGoldenRecordsDecode(t *testing.T) {
 
 func TestRecordsAreSmall(t *testing.T) {
 	for _, c := range []struct {
-		name       string
-		unit, span subject.Instant
-		limit      int
+		name  string
+		shape shape
+		limit int
 	}{
-		{"seconds over a day", 1_000_000, subject.Day, 350},
-		{"seconds over a month", 1_000_000, 30 * subject.Day, 450},
-		{"milliseconds over a month", 1_000, 30 * subject.Day, 700},
+		{"25 events, seconds", shape{25, 1_000_000, 30 * subject.Day}, 370},
+		{"25 events, milliseconds", shape{25, 1_000, 30 * subject.Day}, 410},
+		{"100 events, seconds, a day", shape{100, 1_000_000, subject.Day}, 450},
+		{"100 events, seconds", shape{100, 1_000_000, 30 * subject.Day}, 510},
+		{"100 events, milliseconds", shape{100, 1_000, 30 * subject.Day}, 690},
 	} {
-		n := len(AppendRecord(nil, shopper(rand.New(rand.NewPCG(1, 1)), 1, c.unit, c.span)))
-		t.Logf("%s: %d bytes", c.name, n)
+		n := len(AppendRecord(nil, c.shape.record(rand.New(rand.NewPCG(1, 1)), 1)))
+		t.Logf("20 leaves of 5 times, %s: %d bytes", c.name, n)
 		if n > c.limit {
 			t.Errorf("%s: %d bytes, want at most %d", c.name, n, c.limit)
 		}
@@ -234,18 +236,19 @@ func FuzzDecodeRecord(f *testing.F) {
 	})
 }
 
-func BenchmarkAppendRecord(b *testing.B) {
-	r := shopper(rand.New(rand.NewPCG(1, 1)), 1, 1_000, 30*subject.Day)
-	buf := AppendRecord(nil, r)
+func BenchmarkEncodeRecord(b *testing.B) {
+	r := shopper(rand.New(rand.NewPCG(1, 1)), 1)
+	var e Encoder
+	buf := e.Append(nil, r)
 	b.ReportAllocs()
 	for b.Loop() {
-		buf = AppendRecord(buf[:0], r)
+		buf = e.Append(buf[:0], r)
 	}
 	b.ReportMetric(float64(len(buf)), "bytes")
 }
 
 func BenchmarkDecodeRecord(b *testing.B) {
-	data := AppendRecord(nil, shopper(rand.New(rand.NewPCG(1, 1)), 1, 1_000, 30*subject.Day))
+	data := AppendRecord(nil, shopper(rand.New(rand.NewPCG(1, 1)), 1))
 	var d Decoder
 	b.Run("Decode", func(b *testing.B) {
 		b.ReportAllocs()
@@ -300,31 +303,51 @@ func sampleValue(wide subject.Number) subject.Value {
 	})
 }
 
-// shopper is a record as most are: 20 leaves of 5 times within a span, 5 segments.
-func shopper(rng *rand.Rand, n int, unit, span subject.Instant) *subject.Record {
+// shape says what a typical record was made from: so many events within a span
+// of time, in units of microseconds.
+type shape struct {
+	events     int
+	unit, span subject.Instant
+}
+
+// shopper is a record as most are.
+func shopper(rng *rand.Rand, n int) *subject.Record {
+	return shape{25, 1_000, 30 * subject.Day}.record(rng, n)
+}
+
+// record has 20 leaves of 5 times each and 5 segments.
+func (s shape) record(rng *rand.Rand, n int) *subject.Record {
 	const start = subject.Instant(1_790_000_000_000_000)
+	ago := func() subject.Instant { return start - subject.Instant(rng.Int64N(int64(s.span/s.unit)))*s.unit }
 	r := subject.NewRecord(subject.ID{Value: fmt.Sprintf("customer-%07d", n)})
 	r.Version, r.Clock = uint64(rng.IntN(100)), start
 	p := r.EnsurePurpose("marketing")
 	p.Basis.Known, p.Basis.Since = true, start-60*subject.Day
 	p.Basis.Grants = []subject.Grant{{At: p.Basis.Since, Expires: subject.Never}}
+	events := make([]subject.Instant, s.events)
+	for i := range events {
+		events[i] = ago()
+	}
 	for range 20 {
 		l := p.EnsureLeaf(rng.Uint32())
 		for range 5 {
-			l.Times = append(l.Times, start-subject.Instant(rng.Int64N(int64(span/unit)))*unit)
+			l.Times = append(l.Times, events[rng.IntN(len(events))])
 		}
 		slices.Sort(l.Times)
 	}
 	for range 5 {
-		p.SetMember(rng.Uint32(), true, start-subject.Instant(rng.Int64N(int64(span/unit)))*unit)
+		p.SetMember(rng.Uint32(), true, ago())
 	}
-	r.Next = start + subject.Instant(rng.Int64N(int64(span/unit)))*unit
+	r.Next = start + subject.Instant(rng.Int64N(int64(s.span/s.unit)))*s.unit
 	return r
 }
 
 // randomRecord keeps the INVARIANTs and nothing else.
 func randomRecord(rng *rand.Rand) *subject.Record {
 	g := generator{rng: rng, unit: []int64{1, 1_000, 1_000_000}[rng.IntN(3)]}
+	for range rng.IntN(2) * rng.IntN(8) {
+		g.events = append(g.events, g.time())
+	}
 	r := &subject.Record{ID: subject.ID{Type: subject.IDType(rng.IntN(2)), Value: g.text()}, Version: rng.Uint64() >> rng.IntN(64), Clock: g.time(), Next: g.time()}
 	key := ""
 	for range rng.IntN(4) {
@@ -338,8 +361,9 @@ func randomRecord(rng *rand.Rand) *subject.Record {
 }
 
 type generator struct {
-	rng  *rand.Rand
-	unit int64
+	rng    *rand.Rand
+	unit   int64
+	events []subject.Instant // what leaves' times are drawn from; none: each is its own
 }
 
 func (g generator) text() string {
@@ -364,6 +388,13 @@ func (g generator) time() subject.Instant {
 	return subject.Instant((1_790_000_000_000_000 + g.rng.Int64N(1<<42) - 1<<41) / g.unit * g.unit)
 }
 
+func (g generator) event() subject.Instant {
+	if len(g.events) > 0 {
+		return g.events[g.rng.IntN(len(g.events))]
+	}
+	return g.time()
+}
+
 func (g generator) purpose(key string) subject.Purpose {
 	p := subject.Purpose{Key: key}
 	p.Basis = subject.Basis{Known: g.rng.IntN(2) == 0, Lapsed: g.rng.IntN(2) == 0, Since: g.time(), Until: g.time(),
@@ -384,7 +415,7 @@ func (g generator) purpose(key string) subject.Purpose {
 		l.Truncated = g.rng.IntN(2) == 0
 		l.Times, l.Values = nil, nil
 		for range 1 + g.rng.IntN(6) {
-			l.Times = append(l.Times, g.time())
+			l.Times = append(l.Times, g.event())
 		}
 		slices.Sort(l.Times)
 		if g.rng.IntN(2) == 0 {

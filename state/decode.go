@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"math/bits"
 	"slices"
 
 	"github.com/segmentd/segmentd/state/subject"
@@ -33,6 +32,11 @@ type Decoder struct {
 	unit  int64
 	clock subject.Instant
 	names map[string]string // purpose and trait keys met so far
+
+	tabled bool // the record has a table of times
+	shared []subject.Instant
+	used   []bool // which of them leaves refer to
+	merge  []subject.Instant
 
 	record   subject.Record
 	purposes []subject.Purpose
@@ -90,9 +94,9 @@ func (d *Decoder) parse(b []byte) error {
 	if flags&^flagsAll != 0 || unit >= len(timeUnits) || d.bad {
 		return ErrRecord
 	}
-	d.unit = timeUnits[unit]
+	d.unit, d.tabled = timeUnits[unit], flags&flagTable != 0
 	d.body(subject.IDType(flags & flagAnonymous))
-	if d.bad || len(d.b) > 0 || !d.unitIsCoarsest(unit) {
+	if d.bad || len(d.b) > 0 || !d.unitIsCoarsest(unit) || !d.tableIsRight() {
 		return ErrRecord
 	}
 	return nil
@@ -115,6 +119,9 @@ func (d *Decoder) body(t subject.IDType) {
 	r.Clock = d.time()
 	d.clock = reference(r.Clock)
 	r.Next = d.time()
+	if d.tabled {
+		d.readTable()
+	}
 	for range d.count(minPurposeBytes) {
 		d.purpose()
 	}
@@ -195,23 +202,6 @@ func (d *Decoder) readLeaves() int {
 		d.leaves, d.counts = append(d.leaves, l), append(d.counts, count)
 	}
 	return n
-}
-
-// readTimes reads n times, newest first, and appends them in ascending order.
-func (d *Decoder) readTimes(n int) {
-	at := len(d.times)
-	d.times = append(d.times, make([]subject.Instant, n)...)
-	t := d.time()
-	for i := at + n - 1; ; i-- {
-		d.times[i] = t
-		if i == at {
-			return
-		}
-		hi, lo := bits.Mul64(d.uvarint(), uint64(d.unit))
-		older := subject.Instant(uint64(t) - lo)
-		d.require(hi == 0 && older <= t && uint64(t)-uint64(older) == lo)
-		t = older
-	}
 }
 
 func (d *Decoder) readMembers() int {
@@ -328,6 +318,10 @@ func (d *Decoder) uvarint() uint64 {
 		d.b = d.b[1:]
 		return uint64(v)
 	}
+	return d.longUvarint()
+}
+
+func (d *Decoder) longUvarint() uint64 {
 	v, n := binary.Uvarint(d.b)
 	if n <= 0 || d.b[n-1] == 0 {
 		d.fail()

@@ -27,6 +27,7 @@ type Partition struct {
 	id      int32
 	space   keyspace
 	keyer   *Keyer
+	encoder Encoder
 	decoder Decoder
 	scratch []byte
 
@@ -279,7 +280,7 @@ const dirtyChunk = 64 << 10
 
 // encode encodes an entry's record into what is left of buf, or a new one.
 func (p *Partition) encode(e *entry, buf []byte) []byte {
-	p.scratch = AppendRecord(p.scratch[:0], e.record)
+	p.scratch = p.encoder.Append(p.scratch[:0], e.record)
 	n := len(p.scratch)
 	if cap(buf)-len(buf) < n {
 		buf = make([]byte, 0, max(dirtyChunk, n))

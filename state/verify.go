@@ -29,10 +29,13 @@ import (
 // checksum or a length is wrong. Badger (v4.9.6) cannot be left to find out: it
 // ends the process over a damaged table, from a goroutine where nothing can be
 // recovered, cuts a manifest at its first bad entry and then deletes the tables
-// it no longer knows, and cuts each write-ahead log at its first bad entry,
-// older ones too. It takes the time of reading all files once.
+// it no longer knows, cuts each write-ahead log at its first bad entry, older
+// ones too, and leaves goroutines behind where it cannot open. It takes the time of reading all files once.
 func verifyImage(dir string, opts badger.Options) (err error) {
 	defer guard(&err)
+	if _, err := badger.OpenKeyRegistry(badger.KeyRegistryOptions{Dir: dir, ReadOnly: true}); err != nil {
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
 	tables, err := verifyManifest(filepath.Join(dir, badger.ManifestFilename), opts)
 	if err != nil {
 		return err

@@ -40,7 +40,7 @@ func startBroker(dir, listen string, partitions int, log *slog.Logger) (*embedde
 	broker, err := embedded.Start(embedded.Config{Dir: dir, Listen: listen, Partitions: partitions, AutoCreateTopics: true, Logger: log})
 	switch {
 	case errors.Is(err, embedded.ErrPortInUse):
-		return nil, usagef("%w; choose another with --listen", err)
+		return nil, usagef("%w; choose another with --listen (of run: --broker-listen)", err)
 	case errors.Is(err, embedded.ErrLocked):
 		return nil, usagef("%s: %w; stop that one or give another --data", dir, err)
 	case err != nil:

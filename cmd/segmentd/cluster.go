@@ -17,7 +17,7 @@ import (
 )
 
 // startTimeout is how long a start waits for brokers that do not answer.
-const startTimeout = time.Minute
+const startTimeout = 30 * time.Second
 
 // connect returns a client of the configured brokers; nothing is sent yet.
 func connect(cfg *config.Config, topics []string, log *slog.Logger) (*kafka.Client, error) {

@@ -99,7 +99,7 @@ func copyDemoRules(dir string) error {
 func (f *demoFlags) config(dir, rulesDir string) (*config.Config, error) {
 	fs := pflag.NewFlagSet("demo", pflag.ContinueOnError)
 	config.AddFlags(fs)
-	err := fs.Parse([]string{"--rules", rulesDir, "--embedded", "--data", filepath.Join(dir, "data"), "--listen", f.listen, "--log-level", "warn"})
+	err := fs.Parse([]string{"--rules", rulesDir, "--embedded", "--data", filepath.Join(dir, "data"), "--listen", f.listen, "--broker-listen", "127.0.0.1:0", "--log-level", "warn"})
 	if err != nil {
 		return nil, err
 	}

@@ -73,7 +73,7 @@ func (f *produceFlags) run(ctx context.Context, inv *invocation, cfg *config.Con
 	s.progress.done(s.sent)
 	fmt.Fprintf(inv.err, "%d records sent to %s", s.sent, f.topic)
 	if s.skipped > 0 {
-		fmt.Fprintf(inv.err, ", %d lines without a subject skipped\n", s.skipped)
+		fmt.Fprintf(inv.err, ", %d lines skipped\n", s.skipped)
 		return inputError(errPrinted)
 	}
 	fmt.Fprintln(inv.err)
@@ -127,9 +127,9 @@ func (s *sender) sendFile(ctx context.Context, inv *invocation, path string) err
 	for number := int64(1); ; number++ {
 		line, err := lines.ReadString('\n')
 		if text := strings.TrimSpace(line); text != "" {
-			if !s.add(text) {
+			if what := s.add(text); what != "" {
 				s.skipped++
-				fmt.Fprintf(inv.err, "%s:%d: no userId or anonymousId\n", path, number)
+				fmt.Fprintf(inv.err, "%s:%d: %s\n", path, number, what)
 			}
 		}
 		if s.full() || err != nil {
@@ -146,24 +146,26 @@ func (s *sender) sendFile(ctx context.Context, inv *invocation, path string) err
 	}
 }
 
-// add queues a line under its subject's id.
-func (s *sender) add(line string) bool {
+// add queues a line under its subject's id; what says why it cannot.
+func (s *sender) add(line string) (what string) {
 	var id struct {
 		UserID      string `json:"userId"`
 		AnonymousID string `json:"anonymousId"`
 	}
-	_ = json.Unmarshal([]byte(line), &id) // what is not JSON has no subject
+	if err := json.Unmarshal([]byte(line), &id); err != nil {
+		return "not a JSON object with a text as userId or anonymousId"
+	}
 	key := id.UserID
 	if key == "" {
 		key = id.AnonymousID
 	}
 	if key == "" {
-		return false
+		return "no userId or anonymousId"
 	}
 	p, _ := kafka.Murmur2.Partition([]byte(key), s.partitions)
 	s.batch = append(s.batch, stream.Message{Topic: s.topic, Partition: p, Timestamp: subject.FromTime(time.Now()), Key: []byte(key), Value: []byte(line)})
 	s.bytes += len(line)
-	return true
+	return ""
 }
 
 func (s *sender) full() bool {

@@ -54,6 +54,8 @@ var layers = map[string]layer{
 	"deployments/healthprobe": {},
 	// What the demo sells.
 	"cmd/segmentd/internal/shop": {},
+	// The input of the load benchmark.
+	"cmd/segmentd/internal/load": {},
 	// The partition loop.
 	"processor": {own: []string{"processor/core", "processor/metrics", "processor/stream", "processor/wire", "rules", "state", "state/subject"}},
 	// Only tests import these two. The oracle shares no code with the engine.

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -73,6 +74,7 @@ type service struct {
 // serve runs the service until ctx ends or something fatal. ready, if not nil,
 // is called once everything is open.
 func serve(ctx context.Context, inv *invocation, cfg *config.Config, ready func(*service)) (err error) {
+	limitMemory()
 	log, err := newLogger(inv.err, cfg.Log.Format, cfg.Log.Level)
 	if err != nil {
 		return err
@@ -98,6 +100,16 @@ func serve(ctx context.Context, inv *invocation, cfg *config.Config, ready func(
 	return s.run(ctx)
 }
 
+// softMemoryLimit is where the garbage collector begins to work harder, unless
+// GOMEMLIMIT says otherwise. Badger's mapped files are not in it.
+const softMemoryLimit = 800 << 20
+
+func limitMemory() {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(softMemoryLimit)
+	}
+}
+
 func (s *service) onClose(f func() error) { s.closers = append(s.closers, f) }
 
 func (s *service) close() error {
@@ -110,7 +122,7 @@ func (s *service) close() error {
 
 func (s *service) open(ctx context.Context) error {
 	if s.cfg.Embedded {
-		if err := s.openBroker(); err != nil {
+		if err := s.openBroker(s.cfg.BrokerListen); err != nil {
 			return err
 		}
 	}
@@ -135,8 +147,8 @@ func (s *service) open(ctx context.Context) error {
 	return s.openAdmin()
 }
 
-func (s *service) openBroker() error {
-	broker, err := startBroker(filepath.Join(s.cfg.Data, "broker"), "127.0.0.1:0", s.cfg.Topics.Partitions, s.log)
+func (s *service) openBroker(listen string) error {
+	broker, err := startBroker(filepath.Join(s.cfg.Data, "broker"), listen, s.cfg.Topics.Partitions, s.log)
 	if err != nil {
 		return err
 	}
@@ -165,7 +177,10 @@ func (s *service) openStore() error {
 	}
 	s.store, err = state.Open(filepath.Join(s.cfg.Data, "image"), state.Options{Secret: secret, Group: s.cfg.Group,
 		Logger: s.log, WriteObserved: s.metrics.ObserveStoreWrite})
-	if err != nil {
+	switch {
+	case errors.Is(err, state.ErrInUse), errors.Is(err, state.ErrForeign), errors.Is(err, state.ErrNewerVersion):
+		return usageError(err)
+	case err != nil:
 		return err
 	}
 	s.onClose(s.store.Close)
@@ -280,6 +295,9 @@ func (s *service) join(ctx context.Context) error {
 	cfg := kafka.GroupConfig{Group: s.cfg.Group, Topic: events[0].Topic}
 	err := s.client.RunGroup(ctx, cfg, func(ctx context.Context, gen kafka.Generation) error {
 		s.log.Info("generation begins", "generation", gen.ID, "partitions", fmt.Sprint(gen.Partitions))
+		if err := s.recount(ctx); err != nil {
+			return err
+		}
 		if err := ghost.write(gen.MemberID); err != nil {
 			return err
 		}
@@ -289,6 +307,22 @@ func (s *service) join(ctx context.Context) error {
 		return err
 	}
 	return ghost.remove()
+}
+
+// recount stops processing where a topic's partition count has changed since the
+// start: keys then belong to other partitions than the state kept of them.
+func (s *service) recount(ctx context.Context) error {
+	topics, err := s.client.Topics(ctx, topicNames(s.cfg, s.set)...)
+	if err != nil {
+		return err
+	}
+	for name, t := range topics {
+		if t.Partitions != s.layout.partitions {
+			return usagef("%s has %d partitions now, and had %d at the start: keys belong to other partitions than the state kept of them. "+
+				"Copy the inputs to topics with one partition count, keyed anew, and start with another group", name, t.Partitions, s.layout.partitions)
+		}
+	}
+	return nil
 }
 
 // watchStore measures the local store's size.

@@ -50,6 +50,18 @@ func (e *Engine) settleAll(r *subject.Record, s settling) {
 		}
 	}
 	e.decide(r, s.at)
+	forgetUnknown(r)
+}
+
+// forgetUnknown forgets the message ids of a subject that no purpose knows any
+// more: nothing of its behaviour is kept.
+func forgetUnknown(r *subject.Record) {
+	for i := range r.Purposes {
+		if r.Purposes[i].Basis.Known {
+			return
+		}
+	}
+	r.Messages = nil
 }
 
 // settling says as of when bases are settled, and the reasons of what follows.

@@ -73,6 +73,9 @@ func (e *Engine) fireAt(r *subject.Record, d subject.Instant, expiry bool) {
 	if e.decide(r, d) || granted || expired {
 		r.Clock = max(r.Clock, d)
 	}
+	if expired {
+		forgetUnknown(r)
+	}
 }
 
 // takeGrants puts the grants effective at d in force and marks the segments of

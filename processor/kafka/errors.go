@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 
 	"github.com/segmentio/kafka-go"
 
@@ -90,7 +91,15 @@ func fetchError(code int16) error {
 func requestError(err error) error {
 	var code kafka.Error
 	if errors.As(err, &code) && judge(code) == verdictFatal {
-		return fmt.Errorf("%w: %w", stream.ErrFatal, err)
+		return fmt.Errorf("%w: %w", stream.ErrFatal, unwrapped(err))
+	}
+	return unwrapped(err)
+}
+
+// unwrapped takes off the name of the library's method that an error begins with.
+func unwrapped(err error) error {
+	if inner := errors.Unwrap(err); inner != nil && strings.HasPrefix(err.Error(), "kafka.(*") {
+		return inner
 	}
 	return err
 }

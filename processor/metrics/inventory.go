@@ -37,7 +37,7 @@ func (m *Metrics) defineInputs(d *definer, topics []string) {
 		Note: "A producer that sends an event again after this may see it counted twice. Look for a subject that is no person (a test account, a bot)."})
 	m.truncated = d.counter(Description{Name: "truncated_leaves_total",
 		Help: "Times that a leaf dropped its oldest evidence, because its subject's record would exceed the size limit.",
-		Note: "Answers of such subjects may be too low. `segmentd check --verbose` shows which leaves are unbounded; `segmentd explain` which of a subject's were cut."})
+		Note: "Answers of such subjects may be too low. `segmentd check --verbose` shows which leaves are unbounded."})
 }
 
 func (m *Metrics) defineEvents(d *definer) {

@@ -84,13 +84,13 @@ func (t Instant) Valid() bool { return t >= minInstant && t <= maxInstant }
 // ParseInstant reads RFC 3339 (a space for the T and a lower-case t or z are
 // accepted, as RFC 3339 section 5.6 allows).
 func ParseInstant(s string) (Instant, error) {
-	if len(s) > 64 {
+	if len(s) > 64 || !shaped(s) {
 		return 0, ErrTimestamp
 	}
 	t, err := time.Parse(time.RFC3339Nano, s)
 	if err != nil {
 		u := strings.ToUpper(s)
-		if len(u) > 10 && u[10] == ' ' {
+		if u[10] == ' ' {
 			u = u[:10] + "T" + u[11:]
 		}
 		if t, err = time.Parse(time.RFC3339Nano, u); err != nil {
@@ -102,4 +102,10 @@ func ParseInstant(s string) (Instant, error) {
 		return 0, ErrTimestamp
 	}
 	return at, nil
+}
+
+// shaped reports whether s has room for a date and a time, and none of what
+// package time lets pass: an hour of one digit, a comma before the fraction.
+func shaped(s string) bool {
+	return len(s) > 19 && s[13] == ':' && s[16] == ':' && s[19] != ','
 }

@@ -1,6 +1,7 @@
 package subject
 
 import (
+	"errors"
 	"math"
 	"math/big"
 	"math/bits"
@@ -9,9 +10,8 @@ import (
 )
 
 // Number is an exact decimal: coefficient × 10^exponent. Sums, differences and
-// products are exact; quotients are exact where they end within 18 digits and
-// are rounded half to even to 18 significant digits otherwise. It is in normal
-// form (no trailing zeros in the coefficient), so equal numbers have equal
+// products are exact; quotients are exact where they are whole and rounded half
+// to even to 18 significant digits otherwise. It is in normal form (no trailing zeros in the coefficient), so equal numbers have equal
 // encodings. The zero Number is 0. Immutable.
 type Number struct {
 	coef int64
@@ -58,60 +58,84 @@ func Float(f float64) (n Number, ok bool) {
 	return ParseNumber(strconv.FormatFloat(f, 'e', -1, 64))
 }
 
-// ParseNumber reads a JSON number (RFC 8259) with all its digits; ok is false
-// if s is none or lies beyond the range of numbers.
+// ParseNumber reads a JSON number (RFC 8259; leading zeros are let pass) with
+// all its digits; ok is false if s is none or lies beyond the range of numbers.
 func ParseNumber(s string) (n Number, ok bool) {
-	var coef int64
-	var exp, digits int
-	neg, i := false, 0
-	if i < len(s) && s[i] == '-' {
-		neg, i = true, 1
+	d := digitScan{dot: -1}
+	if s != "" && s[0] == '-' {
+		d.start = 1
 	}
-	start, dot, seen, wide := i, -1, 0, false
-	for ; i < len(s); i++ {
-		c := s[i]
-		if c == '.' && dot < 0 {
-			dot = i
+	d.scan(s)
+	if !d.sound(s) {
+		return Number{}, false
+	}
+	exp, ok := exponentOf(s[d.end:])
+	if !ok {
+		return Number{}, false
+	}
+	if d.dot >= 0 {
+		exp -= d.end - d.dot - 1
+	}
+	if d.wide {
+		return parseWide(s[d.start:d.end], exp, d.start == 1)
+	}
+	if d.start == 1 {
+		d.coef = -d.coef
+	}
+	n = normal(d.coef, int32(exp))
+	return n, n.inRange()
+}
+
+// digitScan reads the digits of a number, from start.
+type digitScan struct {
+	start, end, dot int
+	coef            int64
+	digits          int  // without leading zeros
+	wide            bool // more than 18 digits: coef is not all
+}
+
+func (d *digitScan) scan(s string) {
+	for d.end = d.start; d.end < len(s); d.end++ {
+		c := s[d.end]
+		if c == '.' && d.dot < 0 {
+			d.dot = d.end
 			continue
 		}
 		if c < '0' || c > '9' {
-			break
+			return
 		}
-		seen++
-		if digits > 0 || c != '0' {
-			digits++
+		if d.digits > 0 || c != '0' {
+			d.digits++
 		}
-		if digits > 18 {
-			wide = true
+		if d.digits > 18 {
+			d.wide = true
 		} else {
-			coef = coef*10 + int64(c-'0')
+			d.coef = d.coef*10 + int64(c-'0')
 		}
 	}
-	end := i
-	if seen == 0 || s[end-1] == '.' || dot == start {
-		return Number{}, false
+}
+
+// sound reports whether there are digits on both sides of a point.
+func (d *digitScan) sound(s string) bool {
+	return d.end > d.start && d.dot != d.start && s[d.end-1] != '.'
+}
+
+// maxExponentRead bounds what an exponent is read as: beyond it only 0 is in range.
+const maxExponentRead = 1 << 20
+
+// exponentOf reads the exponent part of a number, "" being 0.
+func exponentOf(s string) (exp int, ok bool) {
+	if s == "" {
+		return 0, true
 	}
-	if dot >= 0 {
-		exp = -(end - dot - 1)
+	if s[0] != 'e' && s[0] != 'E' {
+		return 0, false
 	}
-	if i < len(s) {
-		if s[i] != 'e' && s[i] != 'E' {
-			return Number{}, false
-		}
-		e, err := strconv.ParseInt(s[i+1:], 10, 32)
-		if err != nil {
-			return Number{}, false
-		}
-		exp += int(max(min(e, 1<<20), -(1 << 20)))
+	e, err := strconv.ParseInt(s[1:], 10, 64)
+	if err != nil && !errors.Is(err, strconv.ErrRange) {
+		return 0, false
 	}
-	if wide {
-		return parseWide(s[start:end], exp, neg)
-	}
-	if neg {
-		coef = -coef
-	}
-	n = normal(coef, int32(exp))
-	return n, n.inRange()
+	return int(max(min(e, maxExponentRead), -maxExponentRead)), true
 }
 
 func parseWide(text string, exp int, neg bool) (Number, bool) {
@@ -218,7 +242,10 @@ func (n Number) Parts() (coef int64, exp int32, b *big.Int) { return n.coef, n.e
 
 // Int64 returns n if it is a whole number that fits.
 func (n Number) Int64() (int64, bool) {
-	if n.big != nil || n.exp < 0 || n.exp > 18 {
+	if n.exp == 0 {
+		return n.coef, n.big == nil
+	}
+	if n.big != nil || n.exp < 0 {
 		return 0, false
 	}
 	return scale(n.coef, n.exp)
@@ -240,7 +267,12 @@ func (n Number) scientific() string {
 	return strconv.FormatInt(n.coef, 10) + "e" + strconv.Itoa(int(n.exp))
 }
 
-// String writes plain decimal notation where that is at most 40 characters, else scientific.
+// maxPlain is the most characters, sign aside, that String writes in plain notation.
+const maxPlain = 40
+
+// String writes plain decimal notation where that has at most 40 characters
+// beside the sign, else all digits of the coefficient and the exponent ("12e50").
+// ParseNumber reads both back as the same number.
 func (n Number) String() string {
 	digits := strconv.FormatInt(n.coef, 10)
 	if n.big != nil {
@@ -252,13 +284,11 @@ func (n Number) String() string {
 	}
 	e := int(n.exp)
 	switch {
-	case e == 0:
-		return sign + digits
-	case e > 0 && len(digits)+e <= 40:
+	case e >= 0 && len(digits)+e <= maxPlain:
 		return sign + digits + strings.Repeat("0", e)
-	case e < 0 && -e < len(digits):
+	case e < 0 && -e < len(digits) && len(digits)+1 <= maxPlain:
 		return sign + digits[:len(digits)+e] + "." + digits[len(digits)+e:]
-	case e < 0 && -e <= 40:
+	case e < 0 && -e >= len(digits) && 2-e <= maxPlain:
 		return sign + "0." + strings.Repeat("0", -e-len(digits)) + digits
 	}
 	return sign + digits + "e" + strconv.Itoa(e)
@@ -401,49 +431,52 @@ func (n Number) Mul(m Number) (Number, bool) {
 	return normalBig(x.Mul(x, m.bigCoef()), n.exp+m.exp)
 }
 
-// quotientDigits are the significant digits of a quotient that does not end.
+// quotientDigits are the significant digits of a quotient that is not whole.
 const quotientDigits = 18
 
-// Quo returns n / m; ok is false for division by zero and beyond the range of numbers.
+// Quo returns n / m: exact where it is whole, else rounded half to even to 18
+// significant digits. ok is false for division by zero and beyond the range of numbers.
 func (n Number) Quo(m Number) (Number, bool) {
 	if m.Sign() == 0 {
 		return Number{}, false
 	}
-	if n.Sign() == 0 {
-		return Number{}, true
-	}
-	x, y := n.bigCoef(), m.bigCoef()
-	shift := quotientDigits + max(0, len(y.Text(10))-len(x.Text(10))+1)
-	exp := int64(n.exp) - int64(m.exp) - int64(shift)
-	x.Mul(x, new(big.Int).Exp(ten, big.NewInt(int64(shift)), nil))
+	x, y, _ := alignBig(n, m)
+	neg := x.Sign() != y.Sign()
+	x.Abs(x)
+	y.Abs(y)
 	q, r := new(big.Int).QuoRem(x, y, new(big.Int))
-	if r.Sign() == 0 {
-		return normalBig(q, int32(exp))
-	}
-	return roundQuotient(q, r, y, int32(exp))
-}
-
-// roundQuotient rounds q + r/y half to even to quotientDigits digits.
-func roundQuotient(q, r, y *big.Int, exp int32) (Number, bool) {
-	neg := q.Sign() < 0
-	q.Abs(q)
-	drop := len(q.Text(10)) - quotientDigits
-	unit := new(big.Int).Exp(ten, big.NewInt(int64(max(drop, 0))), nil)
-	head, tail := new(big.Int).QuoRem(q, unit, new(big.Int))
-	// compare tail + |r/y| with unit/2
-	twice := new(big.Int).Mul(tail, big.NewInt(2))
-	c := twice.Cmp(unit)
-	if c == 0 && r.Sign() != 0 {
-		c = 1
-	}
-	if c > 0 || c == 0 && head.Bit(0) == 1 {
-		head.Add(head, big.NewInt(1))
+	exp := int32(0)
+	if r.Sign() != 0 {
+		q, exp = roundedQuotient(x, y)
 	}
 	if neg {
-		head.Neg(head)
+		q.Neg(q)
 	}
-	return normalBig(head, exp+int32(max(drop, 0)))
+	return normalBig(q, exp)
 }
+
+// roundedQuotient returns x / y of positive numbers as q × 10^exp, rounded half
+// to even to quotientDigits digits.
+func roundedQuotient(x, y *big.Int) (q *big.Int, exp int32) {
+	// One digit more than needed, or two.
+	shift := quotientDigits + 1 + len(y.Text(10)) - len(x.Text(10))
+	if shift >= 0 {
+		x = new(big.Int).Mul(x, pow(shift))
+	} else {
+		y = new(big.Int).Mul(y, pow(-shift))
+	}
+	q, r := new(big.Int).QuoRem(x, y, new(big.Int))
+	drop := len(q.Text(10)) - quotientDigits
+	unit := pow(drop)
+	q, tail := q.QuoRem(q, unit, new(big.Int))
+	c := tail.Lsh(tail, 1).Cmp(unit)
+	if c > 0 || c == 0 && (r.Sign() != 0 || q.Bit(0) == 1) {
+		q.Add(q, big.NewInt(1))
+	}
+	return q, int32(drop - shift)
+}
+
+func pow(n int) *big.Int { return new(big.Int).Exp(ten, big.NewInt(int64(n)), nil) }
 
 // Rem returns n - m × trunc(n / m), the remainder with n's sign; ok is false for division by zero.
 func (n Number) Rem(m Number) (Number, bool) {

@@ -1,0 +1,349 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/segmentd/segmentd/cmd/segmentd/internal/load"
+	"github.com/segmentd/segmentd/processor/kafka"
+	"github.com/segmentd/segmentd/processor/stream"
+	"github.com/segmentd/segmentd/state/subject"
+)
+
+var (
+	loadRun        = flag.Bool("load", false, "run TestLoad, the load benchmark of the whole process")
+	loadSubjects   = flag.Int("load-subjects", 100_000, "subjects of TestLoad")
+	loadSegments   = flag.Int("load-segments", 100, "segments of TestLoad")
+	loadEvents     = flag.Int("load-events", 1_000_000, "events of TestLoad's backlog")
+	loadSkew       = flag.Float64("load-skew", 1.1, "exponent of Zipf's law of TestLoad's keys; 0: even keys")
+	loadPartitions = flag.Int("load-partitions", 4, "partitions of TestLoad's topics")
+	loadRate       = flag.Float64("load-rate", 0, "events/s at which TestLoad measures latency; 0: half of the throughput")
+	loadLive       = flag.Duration("load-live", 20*time.Second, "how long TestLoad measures latency at half of the throughput; at most 10m")
+)
+
+// TestLoad measures the whole process on the embedded broker as a process of
+// its own, generator and broker on the same cores: a backlog worked off, then
+// latency at half of that throughput, open loop. It needs -load.
+func TestLoad(t *testing.T) {
+	if !*loadRun {
+		t.Skip("a benchmark of minutes: give -load")
+	}
+	r := newRig(t)
+	r.preload()
+	events, seconds, cpu := r.backlog()
+	rate := float64(events) / seconds
+	t.Logf("subjects %d, segments %d, zipf %.2f, partitions %d", *loadSubjects, *loadSegments, *loadSkew, *loadPartitions)
+	t.Logf("throughput      %.0f events/s (%d events in %.1f s)", rate, events, seconds)
+	t.Logf("cpu             %.1f CPU-seconds per million events", cpu/float64(events)*1e6)
+	t.Logf("memory          %.0f MiB resident", r.metric("process_resident_memory_bytes")/(1<<20))
+	t.Logf("changelog       %.0f bytes an event, compressed", float64(r.changelogBytes)/float64(events))
+	t.Logf("transactions    %.0f", r.metric(`segmentd_transactions_total{outcome="committed"}`))
+	if rate /= 2; *loadRate > 0 {
+		rate = *loadRate
+	}
+	r.latency(min(rate, 200_000), min(*loadLive, 10*time.Minute))
+}
+
+// rig is a broker, a processor and a client on temporary directories.
+type rig struct {
+	t              *testing.T
+	dir, bin       string
+	client         *kafka.Client
+	producer       *kafka.Producer
+	source         *load.Source
+	http           string
+	run            *exec.Cmd
+	changelogBytes int64
+	rejected       float64
+}
+
+func newRig(t *testing.T) *rig {
+	r := &rig{t: t, dir: t.TempDir(), source: load.NewSource(1, *loadSubjects, *loadSkew)}
+	r.bin = filepath.Join(r.dir, "segmentd")
+	build := exec.Command("go", "build", "-o", r.bin, ".")
+	build.Stderr = os.Stderr
+	r.must(build.Run())
+	address := freeAddress(t)
+	r.http = freeAddress(t)
+	r.start("broker", "--data", filepath.Join(r.dir, "broker"), "--listen", address)
+	rules := filepath.Join(r.dir, "rules")
+	r.must(os.Mkdir(rules, 0o700))
+	r.must(os.WriteFile(filepath.Join(rules, "load.yaml"), []byte(load.Rules(*loadSegments)), 0o600))
+	config := fmt.Sprintf("kafka: {brokers: [%q]}\ninputs: [{topic: events, kind: event}, {topic: decisions, kind: decision}]\n"+
+		"topics: {create: true, partitions: %d}\nrules: %s\ndata: %s\nhttp: {listen: %q}\n",
+		address, *loadPartitions, rules, filepath.Join(r.dir, "data"), r.http)
+	r.must(os.WriteFile(filepath.Join(r.dir, "segmentd.yaml"), []byte(config), 0o600))
+	client, err := kafka.New(kafka.Config{Brokers: []string{address}})
+	r.must(err)
+	t.Cleanup(func() { _ = client.Close() })
+	r.client, r.producer = client, client.NewProducer(kafka.ProducerConfig{Compression: kafka.LZ4})
+	r.createTopics()
+	return r
+}
+
+func (r *rig) must(err error) {
+	r.t.Helper()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func freeAddress(t *testing.T) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// start runs the binary until the test ends.
+func (r *rig) start(args ...string) *exec.Cmd {
+	cmd := exec.Command(r.bin, args...)
+	cmd.Env = append(os.Environ(), "SEGMENTD_SECRET=load-benchmark-secret-not-secret")
+	cmd.Stderr = os.Stderr
+	r.must(cmd.Start())
+	r.t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	return cmd
+}
+
+func (r *rig) createTopics() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	for {
+		if _, err := r.client.Topics(ctx); err == nil {
+			break
+		} else if ctx.Err() != nil {
+			r.t.Fatal(err)
+		}
+	}
+	var topics []kafka.NewTopic
+	for _, name := range []string{"events", "decisions"} {
+		topics = append(topics, kafka.NewTopic{Name: name, Partitions: int32(*loadPartitions), ReplicationFactor: -1})
+	}
+	_, err := r.client.CreateTopics(ctx, topics)
+	r.must(err)
+	r.must(r.client.WaitTopics(ctx, "events", "decisions"))
+}
+
+func (r *rig) send(topic string, ms []stream.Message) {
+	for i := range ms {
+		ms[i].Topic = topic
+		ms[i].Partition, _ = kafka.Murmur2.Partition(ms[i].Key, int32(*loadPartitions))
+	}
+	_, err := r.producer.Send(context.Background(), ms)
+	r.must(err)
+}
+
+// preload gives every subject a consent and starts the processor, which takes them in.
+func (r *rig) preload() {
+	given := time.Now().Add(-time.Hour)
+	for first := 0; first < *loadSubjects; first += 10_000 {
+		var ms []stream.Message
+		for i := first; i < min(first+10_000, *loadSubjects); i++ {
+			key, value := load.Decision(uint64(i), given)
+			ms = append(ms, stream.Message{Timestamp: subject.FromTime(given), Key: key, Value: value})
+		}
+		r.send("decisions", ms)
+	}
+	r.run = r.start("run", "--config", filepath.Join(r.dir, "segmentd.yaml"), "--log-level", "warn")
+	// One event per partition moves the clocks to the present, so that consents are in force.
+	r.send("events", r.events(1000))
+	r.await(func() bool { return r.processed() >= 1000 })
+	r.awaitQuiet()
+}
+
+func (r *rig) events(n int) []stream.Message {
+	ms := make([]stream.Message, n)
+	for i := range ms {
+		now := time.Now()
+		key, value := r.source.Event(now)
+		ms[i] = stream.Message{Timestamp: subject.FromTime(now), Key: key, Value: value}
+	}
+	return ms
+}
+
+// processed is the number of events that have an outcome.
+func (r *rig) processed() float64 { return r.metric("segmentd_events_total") }
+
+// awaitQuiet waits until no transaction is committed for two seconds.
+func (r *rig) awaitQuiet() {
+	last, since := -1.0, time.Now()
+	r.await(func() bool {
+		if n := r.metric(`segmentd_transactions_total{outcome="committed"}`); n != last {
+			last, since = n, time.Now()
+		}
+		return time.Since(since) > 2*time.Second
+	})
+}
+
+// await asks ten times a second, for ten minutes at most.
+func (r *rig) await(done func() bool) {
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for range 6000 {
+		if done() {
+			return
+		}
+		<-tick.C
+	}
+	r.t.Fatal("waited for ten minutes")
+}
+
+var metricLine = regexp.MustCompile(`(?m)^([a-z_]+)(\{[^}]*\})? (\S+)$`)
+
+// metric sums a metric's series, or reads the one that is named with labels.
+func (r *rig) metric(name string) (sum float64) {
+	res, err := http.Get("http://" + r.http + "/metrics")
+	if err != nil {
+		return 0
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		return 0
+	}
+	for _, m := range metricLine.FindAllStringSubmatch(string(body), -1) {
+		if m[1] == name || m[1]+m[2] == name {
+			v, _ := strconv.ParseFloat(m[3], 64)
+			sum += v
+		}
+	}
+	return sum
+}
+
+// backlog stops the processor, produces events, starts it again and measures
+// how it works them off. CPU seconds are the processor's alone.
+func (r *rig) backlog() (events int, seconds, cpu float64) {
+	before := r.topicBytes("segmentd-changelog")
+	r.must(r.run.Process.Signal(os.Interrupt))
+	_ = r.run.Wait()
+	for sent := 0; sent < *loadEvents; sent += 10_000 {
+		r.send("events", r.events(min(10_000, *loadEvents-sent)))
+	}
+	r.run = r.start("run", "--config", filepath.Join(r.dir, "segmentd.yaml"), "--log-level", "warn")
+	r.await(func() bool { return r.processed() > 0 })
+	first, from, cpuFrom := r.processed(), time.Now(), r.metric("process_cpu_seconds_total")
+	r.await(func() bool { return r.processed() >= float64(*loadEvents) })
+	seconds, cpu = time.Since(from).Seconds(), r.metric("process_cpu_seconds_total")-cpuFrom
+	r.changelogBytes = r.topicBytes("segmentd-changelog") - before
+	return *loadEvents - int(first), seconds, cpu
+}
+
+// topicBytes is the size of a topic's record batches on the broker's disk.
+func (r *rig) topicBytes(topic string) (sum int64) {
+	_ = filepath.Walk(filepath.Join(r.dir, "broker"), func(path string, info os.FileInfo, err error) error {
+		if err == nil && !info.IsDir() && strings.HasSuffix(path, ".dat") && strings.Contains(path, topic) {
+			sum += info.Size()
+		}
+		return nil
+	})
+	return sum
+}
+
+// latency produces at a rate, open loop, and reads the changes read_committed:
+// the time from the instant at which an event was due to be sent until the
+// change it caused is read.
+func (r *rig) latency(rate float64, length time.Duration) {
+	ctx, stop := context.WithCancel(context.Background())
+	var group sync.WaitGroup
+	var all []time.Duration
+	group.Add(1)
+	go func() {
+		defer group.Done()
+		all = r.readLatencies(ctx)
+	}()
+	began := time.Now()
+	sent, late := 0, time.Duration(0)
+	for sent < int(rate*length.Seconds()) {
+		due := began.Add(time.Duration(float64(sent) / rate * float64(time.Second)))
+		if wait := time.Until(due); wait > 0 {
+			<-time.After(wait)
+		} else {
+			late = max(late, -wait)
+		}
+		n := max(1, int(rate/200)) // what is due within 5 ms
+		ms := make([]stream.Message, n)
+		for i := range ms {
+			key, value := r.source.Event(due)
+			ms[i] = stream.Message{Timestamp: subject.FromTime(due), Key: key, Value: value}
+		}
+		r.send("events", ms)
+		sent += n
+	}
+	<-time.After(2 * time.Second)
+	stop()
+	group.Wait()
+	if len(all) == 0 {
+		r.t.Error("no change was read")
+		return
+	}
+	slices.Sort(all)
+	at := func(q float64) time.Duration {
+		return all[min(len(all)-1, int(q*float64(len(all))))].Round(100 * time.Microsecond)
+	}
+	r.t.Logf("latency         p50 %s, p90 %s, p99 %s, max %s at %.0f events/s for %s (%d changes; generator at most %s late)",
+		at(0.5), at(0.9), at(0.99), at(1), rate, length, len(all), late.Round(time.Millisecond))
+}
+
+// readLatencies reads the changes of all partitions from their present end.
+func (r *rig) readLatencies(ctx context.Context) (all []time.Duration) {
+	marks, err := r.client.Watermarks(ctx, "segmentd-changes", int32(*loadPartitions))
+	if err != nil {
+		return nil
+	}
+	positions := make([]stream.Position, len(marks))
+	for i, m := range marks {
+		positions[i] = stream.Position{Topic: "segmentd-changes", Partition: m.Partition, Offset: m.End}
+	}
+	var buf stream.Buffer
+	for ctx.Err() == nil {
+		fetched, err := r.client.Fetch(ctx, positions, stream.FetchOptions{MaxWait: 100 * time.Millisecond, MaxBytes: 1 << 20}, &buf)
+		if err != nil {
+			continue
+		}
+		now := time.Now()
+		for i := range fetched {
+			positions[i].Offset = fetched[i].Next
+			for j := range fetched[i].Records {
+				if d, ok := latencyOf(fetched[i].Records[j].Value, now); ok {
+					all = append(all, d)
+				}
+			}
+		}
+	}
+	return all
+}
+
+func latencyOf(change []byte, now time.Time) (time.Duration, bool) {
+	var c struct {
+		CausedBy string `json:"causedBy"`
+	}
+	if json.Unmarshal(change, &c) != nil {
+		return 0, false
+	}
+	at := strings.LastIndexByte(c.CausedBy, '-')
+	if at < 0 {
+		return 0, false
+	}
+	ns, err := strconv.ParseInt(c.CausedBy[at+1:], 10, 64)
+	return now.Sub(time.Unix(0, ns)), err == nil
+}

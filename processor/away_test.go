@@ -1,0 +1,135 @@
+package processor
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/segmentd/segmentd/processor/embedded"
+	"github.com/segmentd/segmentd/state/subject"
+)
+
+// While the broker is away nothing fires, and when it is back processing goes
+// on where it was, first with what it missed and then with what is due.
+func TestBrokerGoesAwayAndComesBack(t *testing.T) {
+	l := newLab(t, labConfig{rules: clockRules, partitions: 1, broker: embedded.Config{Dir: t.TempDir()}})
+	start := ago(21 * day)
+	l.holdClock(start)
+	r := l.start()
+	l.produce(given("u1", "marketing", start), track("u1", "Order Completed", "m1", start))
+	r.read()
+	address := l.broker.Addr()
+	must(t, l.broker.Close())
+	l.holdClock(start.Add(20 * day))
+	eventually(t, "the session ends", func() bool {
+		_, states := r.processor.States()
+		return len(states) == 1 && !states[0].Ready
+	})
+	if _, _, err := r.processor.Lookup(shortly(t), subject.ID{Value: "u1"}); err == nil {
+		t.Error("a look-up was answered without the broker")
+	}
+	l.restartBroker(address)
+	l.produce(track("u1", "Order Completed", "m2", start.Add(6*day)))
+	eventually(t, "processing goes on", func() bool { return r.inspect(0, func(*partitionLoop) {}) })
+	eventually(t, "the window ends", func() bool { return l.membersOf(r, "u1") == "known" })
+	r.stop()
+	changes := l.changes()
+	l.verify(changes)
+	if c := changes[len(changes)-1]; c.Time != subject.FromTime(start.Add(13*day)) {
+		t.Errorf("the window ended at %s: the event that came back with the broker was not counted:%s", c.Time, lines(changes))
+	}
+}
+
+// restartBroker starts the lab's broker again, on its directory and port.
+func (l *lab) restartBroker(address string) {
+	l.t.Helper()
+	cfg := l.brokerConfig
+	cfg.Listen = address
+	var err error
+	l.broker, err = embedded.Start(cfg)
+	must(l.t, err)
+	broker := l.broker
+	l.t.Cleanup(func() { _ = broker.Close() })
+}
+
+// A start without the broker waits for it.
+func TestBrokerIsAwayAtTheStart(t *testing.T) {
+	l := newLab(t, labConfig{rules: clockRules, partitions: 1, broker: embedded.Config{Dir: t.TempDir()}})
+	l.produce(given("u1", "marketing", ago(time.Hour)))
+	address := l.broker.Addr()
+	must(t, l.broker.Close())
+	r := l.start()
+	if joined, states := r.processor.States(); joined && len(states) > 0 && states[0].Ready {
+		t.Error("ready without a broker")
+	}
+	l.restartBroker(address)
+	eventually(t, "u1 is a member", func() bool {
+		ms, _, err := r.processor.Lookup(shortly(t), subject.ID{Value: "u1"})
+		return err == nil && len(ms) == 1
+	})
+	r.stop()
+}
+
+// An unreachable broker does not keep the process from ending.
+func TestStopWithoutTheBroker(t *testing.T) {
+	l := newLab(t, labConfig{rules: clockRules, partitions: 1})
+	r := l.start()
+	r.read()
+	must(t, l.broker.Close())
+	began := time.Now()
+	r.stop()
+	if took := time.Since(began); took > endGrace+time.Second {
+		t.Errorf("the stop took %s", took)
+	}
+}
+
+// A topic that was deleted and made anew below the processor, and decisions
+// whose retention has overtaken it, need an operator.
+func TestInputsThatLostWhatWasNotRead(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		lose func(l *lab)
+		want string
+	}{
+		{"events made anew", func(l *lab) { l.remakeInput(events) }, "the topic was deleted and made anew"},
+		{"decisions made anew", func(l *lab) { l.remakeInput(decisions) }, "the topic was deleted and made anew"},
+		{"decisions overtaken", func(l *lab) {
+			l.produce(given("u2", "marketing", ago(time.Hour)), given("u3", "marketing", ago(time.Hour)))
+			l.deleteRecords(decisions, 0, 2)
+		}, "perhaps withdrawals"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			l := newLab(t, labConfig{rules: clockRules, partitions: 1})
+			l.produce(given("u1", "marketing", ago(time.Hour)), track("u1", "Order Completed", "m1", ago(time.Hour)))
+			r := l.start()
+			r.read()
+			r.stop()
+			c.lose(l)
+			err := l.start().fails()
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("the error is %v", err)
+			}
+		})
+	}
+}
+
+// Events that retention deleted before they were read are lost, which is told.
+func TestEventsOvertakenByRetention(t *testing.T) {
+	l := newLab(t, labConfig{rules: clockRules, partitions: 1})
+	at := ago(time.Hour)
+	l.produce(given("u1", "marketing", at), track("u1", "Unread", "m1", at))
+	r := l.start()
+	r.read()
+	r.stop()
+	l.produce(track("u1", "Order Completed", "lost", at), track("u1", "Order Completed", "kept", at))
+	l.deleteRecords(events, 0, 2)
+	r = l.start()
+	r.read()
+	r.stop()
+	if got := l.changes(); len(got) != 2 || got[1].CausedBy != "kept" {
+		t.Errorf("changes:%s", lines(got))
+	}
+	if !strings.Contains(l.log.String(), "events are lost") {
+		t.Error("nobody was told")
+	}
+}
