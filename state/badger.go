@@ -65,12 +65,13 @@ func guard(err *error) {
 	}
 }
 
-// damage marks errors that only damaged files explain.
+// damage marks errors of an open database that only damaged files explain.
+// Badger wraps errors as text.
 func damage(err error) error {
 	if err == nil || errors.Is(err, ErrDamaged) {
 		return err
 	}
-	for _, sign := range []string{"checksum", "corrupt", "Corrupt", "damaged", "magic", "invalid", "Invalid", "unexpected EOF", "EOF", "manifest", "not match", "truncate"} {
+	for _, sign := range []string{"checksum", "CHECKSUM", "orrupt", "EOF"} {
 		if strings.Contains(err.Error(), sign) {
 			return fmt.Errorf("%w: %w", ErrDamaged, err)
 		}

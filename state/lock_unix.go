@@ -3,6 +3,8 @@
 package state
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"syscall"
 )
@@ -14,4 +16,16 @@ func lockFile(f *os.File) (held bool, err error) {
 		return false, nil
 	}
 	return err == nil, err
+}
+
+// syncDirectory makes renames in a directory survive a power loss.
+func syncDirectory(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("sync data directory: %w", err)
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("sync data directory: %w", err)
+	}
+	return nil
 }

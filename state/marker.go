@@ -83,7 +83,7 @@ func lockDirectory(path string, ours []string) (*directory, error) {
 	if !held {
 		return nil, errors.Join(inUse(path, f), f.Close())
 	}
-	if err := f.Truncate(0); err == nil {
+	if err = f.Truncate(0); err == nil {
 		_, err = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 	}
 	if err != nil {
@@ -173,17 +173,6 @@ func writeSynced(name string, b []byte) error {
 		err = f.Sync()
 	}
 	return errors.Join(err, f.Close())
-}
-
-func syncDirectory(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return fmt.Errorf("sync data directory: %w", err)
-	}
-	if err := errors.Join(f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("sync data directory: %w", err)
-	}
-	return nil
 }
 
 // bootFile tells one boot of the machine from another (proc(5)).

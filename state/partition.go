@@ -81,7 +81,7 @@ func (s *Store) Partition(id int32) (*Partition, error) {
 	switch {
 	case s.closed:
 		return nil, ErrClosed
-	case s.open[id]:
+	case s.open[id] != nil:
 		return nil, fmt.Errorf("partition %d: %w", id, ErrInUse)
 	}
 	p := &Partition{store: s, id: id, space: keyspace(id), keyer: NewKeyer(s.opts.Secret), cache: newCache(), subjects: -1,
@@ -89,7 +89,7 @@ func (s *Store) Partition(id int32) (*Partition, error) {
 	if err := p.load(); err != nil {
 		return nil, fmt.Errorf("open partition %d: %w", id, err)
 	}
-	s.open[id] = true
+	s.open[id] = p
 	s.owned.Add(1)
 	p.writer.Go(p.writeBehind)
 	return p, nil
@@ -121,13 +121,14 @@ func (p *Partition) load() error {
 }
 
 // Close writes what is committed, ends the writer and gives the partition
-// free. Dirty records are forgotten. The error is the writer's, if there was one.
+// free. Dirty records are forgotten. The error is the writer's, if there was
+// one. A second Close does nothing more.
 func (p *Partition) Close() error {
 	p.overlay.close()
 	err := p.writer.Wait()
 	p.store.mu.Lock()
 	defer p.store.mu.Unlock()
-	if p.store.open[p.id] {
+	if p.store.open[p.id] == p {
 		delete(p.store.open, p.id)
 		p.store.owned.Add(-1)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -410,6 +411,35 @@ func TestCommitWaitsForAFullOverlay(t *testing.T) {
 		t.Error("the overlay goes on after a failed write")
 	}
 	o.close()
+}
+
+// A batch may be more than Badger takes in one transaction.
+func TestBatchesOfSeveralTransactions(t *testing.T) {
+	dir := t.TempDir()
+	s := openStore(t, dir, lazy())
+	p := openPartition(t, s, 3)
+	const n = 12_000
+	text := subject.OfString(strings.Repeat("x", 1000))
+	for i := range n {
+		r := simple(i, 1, subject.Instant(i))
+		r.EnsurePurpose("p").Traits = []subject.Trait{{Key: "bio", Value: text}}
+		put(t, p, r)
+	}
+	commit(t, p, 1)
+	if limit := s.db.MaxBatchSize(); p.Stats().OverlayBytes < 2*limit {
+		t.Fatalf("%d bytes fit into two transactions of %d", p.Stats().OverlayBytes, limit)
+	}
+	closeAll(t, s, p)
+	s = openStore(t, dir, testOptions())
+	p = openPartition(t, s, 3)
+	digest(t, p) // every timer is there
+	count := 0
+	if err := p.Each(func(*subject.Record) error { count++; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if cp, _, ok := p.Position(); count != n || !ok || cp.Transaction != 1 {
+		t.Errorf("%d of %d records, position %v", count, n, ok)
+	}
 }
 
 func TestFlushEndsWithItsContext(t *testing.T) {

@@ -20,8 +20,11 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
@@ -91,9 +94,9 @@ type Store struct {
 	owned    atomic.Int32 // open partitions: they share the cache's bytes
 
 	mu     sync.Mutex
-	open   map[int32]bool // guarded by mu
-	mark   marker         // guarded by mu
-	closed bool           // guarded by mu
+	open   map[int32]*Partition // guarded by mu
+	mark   marker               // guarded by mu
+	closed bool                 // guarded by mu
 }
 
 // Open opens the data directory dir, made where it is absent, for this process
@@ -108,7 +111,7 @@ func Open(dir string, opts Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{opts: opts.withDefaults(), dir: d, open: map[int32]bool{}, secret: NewKeyer(opts.Secret).Fingerprint()}
+	s := &Store{opts: opts.withDefaults(), dir: d, open: map[int32]*Partition{}, secret: NewKeyer(opts.Secret).Fingerprint()}
 	if err := s.openImage(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open data directory %s: %w", dir, err), d.unlock())
 	}
@@ -158,12 +161,19 @@ func (s *Store) openOrDiscard() (err error) {
 	return err
 }
 
+// limits are the errors that say nothing about the image.
+var limits = []syscall.Errno{syscall.ENOSPC, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.EACCES, syscall.EPERM, syscall.EROFS, syscall.EAGAIN}
+
 // environmental reports whether an error of opening comes from the file
-// system's or the machine's limits. All else is the image's fault.
+// system's or the machine's limits. All else is the image's fault. Badger
+// wraps errors as text.
 func environmental(err error) bool {
 	var path *fs.PathError
 	var call *os.SyscallError
-	return errors.As(err, &path) && !errors.Is(err, fs.ErrNotExist) || errors.As(err, &call)
+	if errors.As(err, &path) && !errors.Is(err, fs.ErrNotExist) || errors.As(err, &call) {
+		return true
+	}
+	return !errors.Is(err, ErrDamaged) && slices.ContainsFunc(limits, func(n syscall.Errno) bool { return strings.Contains(err.Error(), n.Error()) })
 }
 
 func (s *Store) discard(why string) error {

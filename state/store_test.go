@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -355,8 +356,13 @@ func TestErrorsOfTheFileSystemAreNoDamage(t *testing.T) {
 	if _, err := Open(file, testOptions()); err == nil || errors.Is(err, ErrDamaged) {
 		t.Errorf("a file as data directory: %v", err)
 	}
-	if !environmental(&fs.PathError{Op: "open", Path: "x", Err: fs.ErrPermission}) {
-		t.Error("a lack of permission counts as damage")
+	for _, err := range []error{&fs.PathError{Op: "open", Path: "x", Err: fs.ErrPermission}, fmt.Errorf("wrapped as text: %v", syscall.ENOSPC)} {
+		if !environmental(err) {
+			t.Errorf("%v counts as damage", err)
+		}
+	}
+	if environmental(fmt.Errorf("table: %w", ErrDamaged)) {
+		t.Error("damage counts as the file system's")
 	}
 }
 
