@@ -69,7 +69,6 @@ type partition struct {
 
 type fetchBuffers struct {
 	events, decisions stream.Buffer
-	positions         []stream.Position
 }
 
 // run owns the partition until ctx ends or an operator is needed. Errors of the

@@ -49,7 +49,7 @@ type Options struct {
 	Group  string
 	Secret []byte // of the keyed hash
 
-	CacheBytes   int           // of decoded records, over all partitions: 256 MiB (an estimate)
+	CacheBytes   int           // of decoded records, over all partitions: 128 MiB (an estimate)
 	OverlayBytes int           // a partition's committed records are written at the latest when they exceed it: 8 MiB
 	WriteDelay   time.Duration // and after it: 1 s
 	TimerWindow  int           // timers a partition keeps in memory, up to twice as many: 65,536
@@ -64,7 +64,7 @@ type Options struct {
 }
 
 func (o Options) withDefaults() Options {
-	o.CacheBytes = cmp.Or(o.CacheBytes, 256<<20)
+	o.CacheBytes = cmp.Or(o.CacheBytes, 128<<20)
 	o.OverlayBytes = cmp.Or(o.OverlayBytes, 8<<20)
 	o.WriteDelay = cmp.Or(o.WriteDelay, time.Second)
 	o.TimerWindow = cmp.Or(o.TimerWindow, 65_536)

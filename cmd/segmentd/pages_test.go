@@ -1,0 +1,209 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/segmentd/segmentd/config"
+	"github.com/segmentd/segmentd/processor/kafka"
+	"github.com/segmentd/segmentd/processor/stream"
+	"github.com/segmentd/segmentd/state/subject"
+)
+
+// startService runs the service with its own broker until the test ends.
+func startService(t *testing.T, listen string) *service {
+	t.Helper()
+	fs := pflag.NewFlagSet("run", pflag.ContinueOnError)
+	config.AddFlags(fs)
+	err := fs.Parse([]string{"--rules", "../../deployments/example/rules", "--embedded", "--data", t.TempDir(), "--listen", listen,
+		"--broker-listen", "127.0.0.1:0", "--log-level", "error"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := config.Load(config.Sources{Environ: []string{"SEGMENTD_TOPICS_PARTITIONS=2"}, Flags: fs, Needs: config.NeedAll})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	started, ended := make(chan *service, 1), make(chan error, 1)
+	go func() {
+		ended <- serve(ctx, &invocation{streams: streams{out: io.Discard, err: io.Discard}}, cfg, func(s *service) { started <- s })
+	}()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("the service ended with %v", err)
+		}
+	})
+	select {
+	case s := <-started:
+		return s
+	case err := <-ended:
+		ended <- nil
+		t.Fatalf("the service did not start: %v", err)
+	}
+	return nil
+}
+
+// request asks a page; host replaces the Host header where it is not "".
+func request(t *testing.T, method, url, host, body string) (status int, header http.Header, text string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if host != "" {
+		req.Host = host
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res.StatusCode, res.Header, string(b)
+}
+
+func TestPages(t *testing.T) {
+	s := startService(t, "127.0.0.1:0")
+	base := "http://" + s.admin.Addr().String()
+	eventuallyStatus(t, base+"/readyz", http.StatusOK)
+	consenting(t, s)
+	eventuallyBody(t, base+"/v1/subjects/u1", `"segment":"big_spenders"`)
+	for _, c := range []struct {
+		method, path, host, body string
+		status                   int
+		want                     string
+	}{
+		{"GET", "/livez", "", "", 200, "ok"},
+		{"GET", "/livez", "evil.example", "", 200, "ok"},
+		{"GET", "/healthz", "", "", 200, "ok"},
+		{"GET", "/readyz?verbose", "", "", 200, "partition 1: ready"},
+		{"GET", "/metrics", "", "", 200, "segmentd_build_info"},
+		{"GET", "/v1/segments", "", "", 200, `"members":1`},
+		{"GET", "/v1/subjects/nobody", "", "", 200, `"memberships":[]`},
+		{"GET", "/v1/subjects/u1?idType=anonymousId", "", "", 200, `"idType":"anonymousId","memberships":[]`},
+		{"GET", "/v1/subjects/u1?idType=email", "", "", 400, "userId or anonymousId"},
+		{"GET", "/v1/subjects/" + strings.Repeat("u", 600), "", "", 400, "512 bytes"},
+		{"GET", "/v1/subjects/a%0Ab", "", "", 400, "control characters"},
+		{"POST", "/v1/subjects/lookup", "", `{"userId":"u1"}`, 200, `"segment":"big_spenders"`},
+		{"POST", "/v1/subjects/lookup", "", `{"anonymousId":"u1"}`, 200, `"memberships":[]`},
+		{"POST", "/v1/subjects/lookup", "", `{"userId":"u1","anonymousId":"u1"}`, 400, "the body must be"},
+		{"POST", "/v1/subjects/lookup", "", `{"email":"u1"}`, 400, "the body must be"},
+		{"POST", "/v1/subjects/lookup", "", `{"userId":"` + strings.Repeat("u", 100_000) + `"}`, 400, "the body must be"},
+		{"GET", "/v1/subjects/u1", "evil.example", "", 403, "not this machine's loopback address"},
+		{"GET", "/v1/segments", "evil.example:80", "", 403, "loopback"},
+		{"GET", "/v1/segments", "localhost:1", "", 200, `"segments"`},
+		{"GET", "/v1/segments", "[::1]:1", "", 200, `"segments"`},
+		{"GET", "/v1/bogus", "", "", 404, "there is no such page"},
+		{"GET", "/", "", "", 404, "there is no such page"},
+		{"GET", "/debug/pprof/", "", "", 404, "there is no such page"},
+	} {
+		status, header, text := request(t, c.method, base+c.path, c.host, c.body)
+		if status != c.status || !strings.Contains(text, c.want) {
+			t.Errorf("%s %.40s (Host %q): %d %.200s, want %d with %q", c.method, c.path, c.host, status, text, c.status, c.want)
+		}
+		if status >= 400 {
+			isProblem(t, status, header, text)
+		}
+		if strings.HasPrefix(c.path, "/v1/subjects") && status == 200 && header.Get("Cache-Control") != "no-store" {
+			t.Errorf("%.40s may be cached", c.path)
+		}
+	}
+}
+
+// isProblem checks a problem detail (RFC 9457).
+func isProblem(t *testing.T, status int, header http.Header, text string) {
+	t.Helper()
+	var p struct {
+		Type, Title, Detail string
+		Status              int
+	}
+	if err := json.Unmarshal([]byte(text), &p); err != nil || p.Status != status || p.Title == "" || p.Detail == "" {
+		t.Errorf("no problem detail: %s", text)
+	}
+	if got := header.Get("Content-Type"); got != "application/problem+json" {
+		t.Errorf("the content type of a problem is %q", got)
+	}
+}
+
+// Beyond loopback only health and metrics are served.
+func TestPagesBeyondLoopback(t *testing.T) {
+	s := startService(t, "0.0.0.0:0")
+	_, port, err := net.SplitHostPort(s.admin.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	base := "http://127.0.0.1:" + port
+	eventuallyStatus(t, base+"/readyz", http.StatusOK)
+	for path, want := range map[string]int{"/livez": 200, "/metrics": 200, "/v1/segments": 403, "/v1/subjects/u1": 403, "/v1/bogus": 403} {
+		status, header, text := request(t, "GET", base+path, "", "")
+		if status != want {
+			t.Errorf("%s: %d, want %d", path, status, want)
+		}
+		if status == http.StatusForbidden {
+			isProblem(t, status, header, text)
+			if !strings.Contains(text, "beyond loopback") {
+				t.Errorf("%s does not say why: %s", path, text)
+			}
+		}
+	}
+}
+
+func consenting(t *testing.T, s *service) {
+	t.Helper()
+	var ms []stream.Message
+	add := func(topic, value string) {
+		p, _ := kafka.Murmur2.Partition([]byte("u1"), s.partitions())
+		ms = append(ms, stream.Message{Topic: topic, Partition: p, Key: []byte("u1"), Value: []byte(value)})
+	}
+	add("decisions", `{"type":"decision","userId":"u1","purpose":"marketing","status":"given"}`)
+	add("events", `{"type":"track","userId":"u1","event":"Order Completed","properties":{"total":700}}`)
+	now := subject.FromTime(time.Now())
+	for i := range ms {
+		ms[i].Timestamp = now
+		if _, err := s.client.NewProducer(kafka.ProducerConfig{}).Send(t.Context(), ms[i:i+1]); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func eventuallyStatus(t *testing.T, url string, want int) {
+	t.Helper()
+	poll(t, url, func() bool {
+		status, _, _ := request(t, "GET", url, "", "")
+		return status == want
+	})
+}
+
+func eventuallyBody(t *testing.T, url, want string) {
+	t.Helper()
+	poll(t, url, func() bool {
+		_, _, text := request(t, "GET", url, "", "")
+		return strings.Contains(text, want)
+	})
+}
+
+func poll(t *testing.T, what string, so func() bool) {
+	t.Helper()
+	end := time.NewTimer(patience)
+	defer end.Stop()
+	for !so() {
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-end.C:
+			t.Fatalf("not within %s: %s", patience, what)
+		}
+	}
+}
