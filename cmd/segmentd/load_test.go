@@ -73,6 +73,12 @@ type rig struct {
 }
 
 func newRig(t *testing.T) *rig {
+	r, _ := newRigWith(t, load.Rules(*loadSegments))
+	return r
+}
+
+// newRigWith returns a rig with a rule file, and the broker's address.
+func newRigWith(t *testing.T, ruleFile string) (*rig, string) {
 	r := &rig{t: t, dir: t.TempDir(), source: load.NewSource(1, *loadSubjects, *loadSkew)}
 	r.bin = filepath.Join(r.dir, "segmentd")
 	build := exec.Command("go", "build", "-o", r.bin, ".")
@@ -83,7 +89,7 @@ func newRig(t *testing.T) *rig {
 	r.start("broker", "--data", filepath.Join(r.dir, "broker"), "--listen", address)
 	rules := filepath.Join(r.dir, "rules")
 	r.must(os.Mkdir(rules, 0o700))
-	r.must(os.WriteFile(filepath.Join(rules, "load.yaml"), []byte(load.Rules(*loadSegments)), 0o600))
+	r.must(os.WriteFile(filepath.Join(rules, "load.yaml"), []byte(ruleFile), 0o600))
 	config := fmt.Sprintf("kafka: {brokers: [%q]}\ninputs: [{topic: events, kind: event}, {topic: decisions, kind: decision}]\n"+
 		"topics: {create: true, partitions: %d}\nrules: %s\ndata: %s\nhttp: {listen: %q}\n",
 		address, *loadPartitions, rules, filepath.Join(r.dir, "data"), r.http)
@@ -93,7 +99,7 @@ func newRig(t *testing.T) *rig {
 	t.Cleanup(func() { _ = client.Close() })
 	r.client, r.producer = client, client.NewProducer(kafka.ProducerConfig{Compression: kafka.LZ4})
 	r.createTopics()
-	return r
+	return r, address
 }
 
 func (r *rig) must(err error) {
