@@ -166,7 +166,8 @@ func (o *observer) hang(l *lab) {
 	must(o.t, err)
 	must(o.t, l.client.NewTransactor(kafka.TransactorConfig{TransactionalID: fmt.Sprintf("shop-%d", p)}).Init(background(o.t))) // fences the processor, which recovers
 	l.produce(track("u1", "Order Completed", "after", time.Now()))
-	eventually(o.t, "the restore waits", func() bool { o.look(); return o.r.metric(o.t, "segmentd_restore_remaining_records") > 0 })
+	eventually(o.t, "the restore waits", func() bool { return o.r.metric(o.t, "segmentd_restore_remaining_records") > 0 })
+	o.look()
 	must(o.t, tx.Abort(background(o.t)))
 	eventually(o.t, "the restore goes on", func() bool { return o.r.inspect(p, func(*partitionLoop) {}) })
 	o.r.read()
