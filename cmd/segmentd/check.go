@@ -89,11 +89,15 @@ func (f *checkFlags) print(inv *invocation, set *rules.Set, problems []rules.Pro
 		}
 	}
 	if set == nil {
-		fmt.Fprintf(inv.err, "%d errors, %d warnings\n", errs, len(problems)-errs)
+		fmt.Fprintf(inv.err, "%s, %s\n", count(errs, "error"), count(len(problems)-errs, "warning"))
 		return nil
 	}
-	fmt.Fprintf(inv.err, "%d segments for %d purposes from %d leaves: %d errors, %d warnings (rule set %.12s)\n",
-		len(set.Segments), len(set.Purposes), len(set.Leaves), errs, len(problems)-errs, set.Hash)
+	leaves := "leaves"
+	if len(set.Leaves) == 1 {
+		leaves = "leaf"
+	}
+	fmt.Fprintf(inv.err, "%s for %s from %d %s: %s, %s (rule set %.12s)\n", count(len(set.Segments), "segment"), count(len(set.Purposes), "purpose"),
+		len(set.Leaves), leaves, count(errs, "error"), count(len(problems)-errs, "warning"), set.Hash)
 	return nil
 }
 

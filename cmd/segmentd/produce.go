@@ -71,9 +71,9 @@ func (f *produceFlags) run(ctx context.Context, inv *invocation, cfg *config.Con
 		}
 	}
 	s.progress.done(s.sent)
-	fmt.Fprintf(inv.err, "%d records sent to %s", s.sent, f.topic)
+	fmt.Fprintf(inv.err, "%s sent to %s", count(s.sent, "record"), f.topic)
 	if s.skipped > 0 {
-		fmt.Fprintf(inv.err, ", %d lines skipped\n", s.skipped)
+		fmt.Fprintf(inv.err, ", %s skipped\n", count(s.skipped, "line"))
 		return inputError(errPrinted)
 	}
 	fmt.Fprintln(inv.err)

@@ -61,7 +61,7 @@ func verify(ctx context.Context, inv *invocation, cfg *config.Config) error {
 		return inputError(fmt.Errorf("group %s has no changes topic on these brokers", cfg.Group))
 	}
 	v.finish()
-	fmt.Fprintf(inv.out, "%d changes of %d subjects on %d topics: %d faults\n", v.changes, len(v.subjects), read, v.faults)
+	fmt.Fprintf(inv.out, "%s of %s on %s: %s\n", count(v.changes, "change"), count(len(v.subjects), "subject"), count(read, "topic"), count(v.faults, "fault"))
 	if v.faults > 0 {
 		return inputError(errPrinted)
 	}
