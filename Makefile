@@ -64,6 +64,14 @@ crash: ## Kill processes at named points and at random, restart them, compare.
 bench: ## Run the benchmarks (BENCH=regexp picks some).
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./...
 
+.PHONY: bench-load
+bench-load: ## Measure the whole process on the embedded broker (LOAD="-load-subjects 1000000"); minutes.
+	$(GO) test ./cmd/segmentd -count=1 -timeout 30m -run '^TestLoad$$' -v -load $(LOAD)
+
+.PHONY: live
+live: ## Keep a simulated shop open for LIVE (10m) under kill -9, and compare with a replay.
+	$(GO) test ./cmd/segmentd -count=1 -timeout 80m -run '^TestLive$$' -v -live $(or $(LIVE),10m)
+
 .PHONY: generate
 generate: ## Write generated files anew (CONFIG.md, METRICS.md).
 	$(GO) generate ./...
