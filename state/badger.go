@@ -41,7 +41,7 @@ func badgerOptions(dir string, log *slog.Logger) badger.Options {
 }
 
 // memTableBytes bounds a transaction too: 15 % of it.
-const memTableBytes = 16 << 20
+const memTableBytes = 32 << 20
 
 // MaxRecordBytes is the size above which an encoded record is kept outside of
 // what physical erasure reaches. Kafka's default message limit is lower.
