@@ -36,7 +36,8 @@ func replayCommand() command {
 Reads events and decisions as NDJSON ("-" is stdin; .gz and .zst are decompressed) and writes the membership changes
 to stdout as NDJSON, in order, or with --members the memberships at the end. One file is taken in its own order,
 several are merged by timestamp (ties: decisions before events). The clock is the newest timestamp seen.
-A line that cannot be used is reported as file:line and skipped; the exit status is then 1, unless --lenient.
+A line that cannot be used is reported as file:line and skipped, a decision that cannot be understood is reported and
+counts as refused; the exit status is then 1, unless --lenient.
 
   segmentd replay --rules rules --until 2026-02-01T00:00:00Z decisions.ndjson events.ndjson.gz`,
 		setup: func(fs *pflag.FlagSet) func(context.Context, *invocation) error {
@@ -91,7 +92,7 @@ func (f *replayFlags) run(ctx context.Context, inv *invocation) error {
 		return inputError(err)
 	}
 	printSummary(inv.err, summary, time.Since(began))
-	if summary.Skipped > 0 && !f.lenient {
+	if summary.Skipped+summary.Refusals > 0 && !f.lenient {
 		return inputError(errPrinted)
 	}
 	return nil

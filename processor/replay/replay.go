@@ -37,6 +37,7 @@ type Config struct {
 type Summary struct {
 	Lines     int64 // read, without empty ones
 	Skipped   int64 // that were reported as problems
+	Refusals  int64 // decisions that could not be understood, reported too, and counted as refusals
 	Decisions int64
 	Events    [subject.Outcomes]uint64
 	Changes   int64
@@ -120,9 +121,22 @@ func (r *run) advance(rd *reader) (bool, error) {
 		}
 		r.summary.Lines++
 		if what == "" {
+			r.misunderstood(rd)
 			return true, nil
 		}
 		r.skip(rd, what)
+	}
+}
+
+// misunderstood reports a decision that counts as a refusal only because it
+// could not be understood.
+func (r *run) misunderstood(rd *reader) {
+	if rd.item.Misunderstood == "" {
+		return
+	}
+	r.summary.Refusals++
+	if r.cfg.Problem != nil {
+		r.cfg.Problem(rd.source.Name, rd.line, "not understood, so it counts as refused: "+rd.item.Misunderstood)
 	}
 }
 
