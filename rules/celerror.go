@@ -111,7 +111,7 @@ func (c *checker) unknownName(name string, node ast.Expr) string {
 		}
 		return fmt.Sprintf("unknown function '%s'%s", name, hint(name, functionNames(member)))
 	}
-	known := slices.DeleteFunc(slices.Clone(roots), func(n string) bool { return n == laterPrevious })
+	known := slices.DeleteFunc(slices.Clone(roots), func(n string) bool { return n == previousName })
 	for let := range c.lets {
 		known = append(known, let)
 	}

@@ -14,8 +14,9 @@ type checker struct {
 	segments map[string]*segmentDecl
 	lists    map[string]*list
 	lets     map[string]*formula
-	letOrder []string // earlier ones first
-	rules    []*formula
+	letOrder []string       // earlier ones first
+	rules    []*formula     // of segments' when; nil: it cannot be read
+	stays    []*formula     // of their stay_while; nil: none, or it cannot be read
 	levels   map[string]int // of lets: how many lets deep they are
 }
 
@@ -48,26 +49,46 @@ func (c *checker) baseEnv() *cel.Env {
 	return env
 }
 
-// checkRules checks every segment's rule.
+// checkRules checks every segment's rules.
 func (c *checker) checkRules(env *cel.Env) {
 	c.rules = make([]*formula, len(c.sections.segments))
+	c.stays = make([]*formula, len(c.sections.segments))
 	for i := range c.sections.segments {
-		d := &c.sections.segments[i]
-		if d.expr == nil {
-			continue
-		}
-		f := &formula{text: d.expr}
-		c.rules[i] = f
-		if !c.parse(env, f) {
-			continue
-		}
-		c.walk(f)
-		c.typeCheck(env, f)
-		if f.typed != nil && !f.failed {
-			c.mustBeBoolean(f)
-		}
+		c.rules[i] = c.checkRule(env, c.sections.segments[i].expr)
+		c.stays[i] = c.checkRule(env, c.sections.segments[i].stay)
 	}
 }
+
+// checkRule checks one rule; nil stays nil.
+func (c *checker) checkRule(env *cel.Env, text *ruleText) *formula {
+	if text == nil {
+		return nil
+	}
+	f := &formula{text: text}
+	if !c.parse(env, f) {
+		return f
+	}
+	c.walk(f)
+	c.typeCheck(env, f)
+	if f.typed != nil && !f.failed {
+		c.mustBeBoolean(f)
+	}
+	return f
+}
+
+// formulasOf returns the rules of a segment that could be read.
+func (c *checker) formulasOf(i int) (all []*formula) {
+	for _, f := range []*formula{c.rules[i], c.stays[i]} {
+		if f != nil {
+			all = append(all, f)
+		}
+	}
+	return all
+}
+
+// usedBy returns the rules of a segment and the lets they use, directly or
+// through others, each once.
+func (c *checker) usedBy(i int) []*formula { return c.used(c.formulasOf(i)...) }
 
 // mustBeBoolean refuses a rule that is no condition.
 func (c *checker) mustBeBoolean(f *formula) {
@@ -95,7 +116,9 @@ func (c *checker) compile() *Set {
 	for _, p := range problems {
 		f := c.lets[letNameAt(whole, p.let)]
 		if p.segment >= 0 && p.segment < len(origin) {
-			f = c.rules[origin[p.segment]]
+			if f = c.rules[origin[p.segment]]; p.stay {
+				f = c.stays[origin[p.segment]]
+			}
 		}
 		if f != nil {
 			c.fail(f, f.at(p.exprID), "%s", p.message)
@@ -137,6 +160,9 @@ func (c *checker) sound() (whole *checked, origin []int) {
 		}
 		s := d.checkedSegment
 		s.purpose, s.ast = c.purposeIndex(d.purpose), c.rules[i].typed
+		if c.stays[i] != nil {
+			s.stayAST = c.stays[i].typed
+		}
 		whole.segments = append(whole.segments, s)
 		origin = append(origin, i)
 	}
@@ -148,13 +174,12 @@ func (c *checker) sound() (whole *checked, origin []int) {
 func (c *checker) soundRules() map[string]bool {
 	sound := make(map[string]bool)
 	for i, d := range c.sections.segments {
-		f := c.rules[i]
-		sound[d.key] = f != nil && f.typed != nil && !f.failed && c.purposeIndex(d.purpose) >= 0 && !c.brokenLet(f)
+		sound[d.key] = c.rules[i] != nil && (d.stay == nil) == (c.stays[i] == nil) && c.purposeIndex(d.purpose) >= 0 && !c.failing(i)
 	}
 	for changed := true; changed; {
 		changed = false
 		for i, d := range c.sections.segments {
-			if sound[d.key] && slices.ContainsFunc(c.allRefs(c.rules[i]), func(r nameUse) bool { return !sound[r.name] }) {
+			if sound[d.key] && slices.ContainsFunc(c.allRefs(i), func(r nameUse) bool { return !sound[r.name] }) {
 				sound[d.key], changed = false, true
 			}
 		}
@@ -162,19 +187,13 @@ func (c *checker) soundRules() map[string]bool {
 	return sound
 }
 
-// brokenLet reports whether f uses a let with an error.
-func (c *checker) brokenLet(f *formula) bool {
-	for _, g := range c.used(f) {
-		if g.failed || g.typed == nil {
-			return true
-		}
-	}
-	return false
-}
+// failing reports whether a rule of a segment, or a let it uses, has an error.
+func (c *checker) failing(i int) bool { return slices.ContainsFunc(c.usedBy(i), (*formula).broken) }
 
-// used returns f and the lets it uses, directly or through others.
-func (c *checker) used(f *formula) []*formula {
-	all := []*formula{f}
+func (f *formula) broken() bool { return f.failed || f.typed == nil }
+
+// used returns formulas and the lets they use, directly or through others.
+func (c *checker) used(all ...*formula) []*formula {
 	for i := 0; i < len(all); i++ {
 		for _, name := range all[i].facts.lets {
 			if g := c.lets[name]; g != nil && !slices.Contains(all, g) {
@@ -185,12 +204,9 @@ func (c *checker) used(f *formula) []*formula {
 	return all
 }
 
-// allRefs returns the segments that f names, its lets' too.
-func (c *checker) allRefs(f *formula) (refs []nameUse) {
-	if f == nil {
-		return nil
-	}
-	for _, g := range c.used(f) {
+// allRefs returns the segments that a segment names, its lets' too.
+func (c *checker) allRefs(i int) (refs []nameUse) {
+	for _, g := range c.usedBy(i) {
 		refs = append(refs, g.facts.refs...)
 	}
 	return refs

@@ -1,6 +1,8 @@
 package rules
 
 import (
+	"time"
+
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/ast"
 
@@ -48,6 +50,10 @@ type checkedSegment struct {
 	infers      []string
 	when        string // source text
 	ast         *ast.AST
+	stayWhile   string   // source text; "": none
+	stayAST     *ast.AST // nil: none
+	minDwell    time.Duration
+	cooldown    time.Duration
 }
 
 // letDecl declares a let as a variable of its type.
@@ -61,6 +67,7 @@ type letDecl struct {
 // -1: the expression's id belongs to that one's AST.
 type exprError struct {
 	segment int
+	stay    bool // of the segment's stay_while
 	let     int
 	exprID  int64
 	message string

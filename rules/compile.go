@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -24,10 +25,13 @@ type ruleDraft struct {
 	segment int // index into checked.segments
 	nodes   int
 	when    node
+	stay    node   // without a closure: none
+	cooling uint32 // key of the leaf of the cooldown
+	marks   []mark
 	refs    map[string]bool // keys of segments it names
 	leaves  map[*leafDraft]bool
-	traits  map[string]bool // top-level traits it reads
-	names   map[string]bool // of events it names, also where the answer turned out not to depend on them
+	traits  map[string]bool  // top-level traits it reads
+	names   map[pattern]bool // of events it names, also where the answer turned out not to depend on them
 	turns   []nextFn
 	turning map[string]bool // what turns already has
 }
@@ -65,11 +69,24 @@ func compileSet(c *checked) (*Set, []exprError) {
 func (k *compiler) rule(i int) *ruleDraft {
 	r := &ruleDraft{
 		segment: i,
-		names:   make(map[string]bool),
+		names:   make(map[pattern]bool),
 		refs:    make(map[string]bool), leaves: make(map[*leafDraft]bool), traits: make(map[string]bool), turning: make(map[string]bool),
 	}
 	s := &scope{compiler: k, rule: r, let: -1}
-	r.when = s.compile(k.set.segments[i].ast.Expr())
+	c := &k.set.segments[i]
+	r.when = s.compile(c.ast.Expr())
+	if c.stayAST != nil {
+		s = &scope{compiler: k, rule: r, let: -1, stay: true}
+		r.stay = s.compile(c.stayAST.Expr())
+	}
+	if c.cooldown > 0 {
+		if g := s.markLeaf("last exit of segment " + strconv.Quote(c.key)); g != nil {
+			r.cooling = g.key
+		}
+	}
+	if age := &k.set.purposes[c.purpose]; age.MinAge > 0 {
+		k.fields.trait(c.purpose, []string{age.BirthdateTrait})
+	}
 	return r
 }
 
@@ -185,7 +202,8 @@ func (k *compiler) assembleSegment(s *Set, r *ruleDraft) {
 	at := len(s.Segments)
 	seg := Segment{
 		Key: c.key, ID: hash32(c.key), Name: c.name, Description: c.description, Purpose: c.purpose, Infers: c.infers, When: c.when,
-		answer: r.when.truth, turns: r.turns,
+		StayWhile: c.stayWhile, MinDwell: c.minDwell, Cooldown: c.cooldown,
+		when: r.when.truth, stay: r.stay.truth, turns: r.turns, marks: r.marks, cooling: mark{key: r.cooling}, meaning: r.meaning(c),
 	}
 	for d := range r.leaves {
 		seg.Leaves = append(seg.Leaves, d.index)
@@ -194,6 +212,11 @@ func (k *compiler) assembleSegment(s *Set, r *ruleDraft) {
 	slices.Sort(seg.Leaves)
 	s.Segments = append(s.Segments, seg)
 	s.Purposes[c.purpose].Segments = append(s.Purposes[c.purpose].Segments, at)
+}
+
+// meaning is the canonical text of all that decides a segment's answer.
+func (r *ruleDraft) meaning(c *checkedSegment) string {
+	return fmt.Sprintf("%s stay_while %s min_dwell %d cooldown %d", r.when.text, r.stay.text, c.minDwell, c.cooldown)
 }
 
 // collidingSegments names segments whose keys have one 32-bit hash.

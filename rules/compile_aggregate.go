@@ -23,8 +23,8 @@ func (s *scope) aggregate(e ast.Expr) node {
 		return s.anyEvent(e)
 	case "first", "last":
 		return s.fail(e, fmt.Sprintf("an event is no value of its own: take a field of it, as in .%s().timestamp", name))
-	case "most_frequent", "days", "periods":
-		return s.fail(e, name+"() is not available in this version")
+	case "periods":
+		return s.periods(e)
 	}
 	src, ok := s.source(c.Target())
 	if !ok {
@@ -33,7 +33,7 @@ func (s *scope) aggregate(e ast.Expr) node {
 	spec := program{policy: keepAll}
 	arg := node{}
 	if name != "count" {
-		if arg, ok = s.argument(c.Args()[0], &spec); !ok {
+		if arg, ok = s.aggregateArgument(c, &spec); !ok {
 			return literal(null)
 		}
 	}
@@ -61,8 +61,10 @@ func aggregateProgram(name string, spec program) program {
 		spec.gather, spec.policy = gatherOrdered, keepMin
 	case "max":
 		spec.gather, spec.policy = gatherOrdered, keepMax
-	case "distinct":
+	case "distinct", "days":
 		spec.gather, spec.policy = gatherValues, keepDistinct
+	case "most_frequent":
+		spec.gather = gatherValues
 	}
 	return spec
 }
@@ -75,10 +77,58 @@ func reader(name string, g *program) valueFn {
 		return g.sum
 	case "avg":
 		return g.avg
-	case "distinct":
+	case "distinct", "days":
 		return g.distinct
+	case "most_frequent":
+		return g.mostFrequent
+	case "max":
+		return g.greatest
 	}
-	return g.extreme
+	return g.least
+}
+
+// aggregateArgument compiles what an aggregate takes of each event; for days it
+// is the day of its timestamp.
+func (s *scope) aggregateArgument(c ast.CallExpr, spec *program) (arg node, ok bool) {
+	if c.FunctionName() != "days" {
+		return s.argument(c.Args()[0], spec)
+	}
+	z, ok := s.zone(c.Args()[0])
+	if !ok {
+		return arg, false
+	}
+	arg = valued(fmt.Sprintf("day(timestamp, %q)", z.name), func(v *View) subject.Value {
+		return subject.OfInt(z.day(v.scratch.event.Time))
+	})
+	spec.arg = arg.value
+	return arg, true
+}
+
+// periods compiles .periods("7d", n).
+func (s *scope) periods(e ast.Expr) node {
+	c := e.AsCall()
+	src, ok := s.source(c.Target())
+	width, ok2 := s.duration(c.Args()[0])
+	least := int64(1)
+	if len(c.Args()) > 1 {
+		if least, _ = wholeLiteral(c.Args()[1]); least < 1 {
+			return s.fail(c.Args()[1], "periods() takes a whole number of events written out, 1 or more")
+		}
+	}
+	switch {
+	case !ok || !ok2:
+		return literal(null)
+	case width == 0:
+		return s.fail(c.Args()[0], "a period must be longer than nothing")
+	}
+	g := s.leaf(src, program{policy: keepAll}, node{})
+	if g == nil {
+		return literal(null)
+	}
+	p := periods{program: g, width: width, least: least}
+	text := fmt.Sprintf("%s.periods(%q, %d)", src.text(), durationText(width), least)
+	s.rule.turn(text, p.turn)
+	return valued(text, p.count)
 }
 
 // argument compiles what an aggregate takes of each event.
@@ -111,7 +161,7 @@ func (s *scope) selection(e ast.Expr, keys []string) node {
 	end := e.AsCall().FunctionName()
 	switch {
 	case keys[0] == "name" && len(keys) == 1:
-		return s.nameOf(src)
+		return s.nameOf(src, end)
 	case keys[0] == "timestamp" && len(keys) == 1:
 		return s.selected(src, end, node{text: "timestamp"})
 	case keys[0] != "properties" && keys[0] != "context":
@@ -122,10 +172,14 @@ func (s *scope) selection(e ast.Expr, keys []string) node {
 	return s.selected(src, end, s.eventField(keys[0], keys[1:]))
 }
 
-// nameOf is the name of the first or last event: the source's, if there is one.
-func (s *scope) nameOf(src source) node {
+// nameOf is the name of the first or last event: the source's, if there is one
+// and it has but one.
+func (s *scope) nameOf(src source, end string) node {
+	if src.event.prefix {
+		return s.selected(src, end, nameOfEvent())
+	}
 	any := s.countThreshold(src, greaterEqual, 1)
-	name := subject.OfString(src.event)
+	name := subject.OfString(src.event.text)
 	return valued(src.text()+".last().name", func(v *View) subject.Value {
 		if any.truth(v) {
 			return name

@@ -19,6 +19,12 @@ func (s *scope) comparison(e ast.Expr, op comparison) node {
 	if s.measures(b) {
 		return s.measured(b, op.flipped(), s.compile(a))
 	}
+	if s.isWallClock(a) {
+		return s.wallClockComparison(a, op, s.compile(b))
+	}
+	if s.isWallClock(b) {
+		return s.wallClockComparison(b, op.flipped(), s.compile(a))
+	}
 	return compare(s.compile(a), op, s.compile(b))
 }
 

@@ -65,18 +65,28 @@ func (s *scope) ident(e ast.Expr) node {
 		return valued(fmt.Sprintf("$%d", local), func(v *View) subject.Value { return v.scratch.locals[local] })
 	}
 	switch name {
-	case "properties", "context", "traits":
+	case "properties", "context", "traits", previousName:
 		return s.fail(e, fmt.Sprintf("%s is no value of its own: name a field of it, as in %s.x", name, name))
-	case "previous":
-		return s.fail(e, "previous is not available in this version")
 	}
 	if !s.inEvent || name != "name" && name != "timestamp" {
 		return s.fail(e, fmt.Sprintf("%s is not known here: inside where(...) and aggregates only properties, context, name and timestamp are, outside only the others", name))
 	}
+	n := timestampOfEvent()
 	if name == "name" {
-		return valued(name, func(v *View) subject.Value { return subject.OfString(v.scratch.event.Name) })
+		n = nameOfEvent()
 	}
-	return valued(name, func(v *View) subject.Value { return subject.OfTime(v.scratch.event.Time) })
+	if s.pair != nil {
+		return s.pair.later(n)
+	}
+	return n
+}
+
+func nameOfEvent() node {
+	return valued("name", func(v *View) subject.Value { return subject.OfString(v.scratch.event.Name) })
+}
+
+func timestampOfEvent() node {
+	return valued("timestamp", func(v *View) subject.Value { return subject.OfTime(v.scratch.event.Time) })
 }
 
 // chain compiles x.key and x["key"]: a field, a trait, a selection from the
@@ -89,6 +99,8 @@ func (s *scope) chain(e ast.Expr) node {
 			return s.fail(e, fmt.Sprintf("%s belongs to an event: use it inside where(...) or an aggregate, or take .last().%s", root, root))
 		}
 		return s.eventField(root, a.keys)
+	case previousName:
+		return s.previousField(e, a.keys)
 	case "traits":
 		if a.scope.inEvent {
 			return s.fail(e, "traits are not known inside where(...) and aggregates")
@@ -109,7 +121,17 @@ func (s *scope) member(e ast.Expr) node {
 	return n.folded(x)
 }
 
+// eventField compiles a field of the event in scope.
 func (s *scope) eventField(root string, keys []string) node {
+	if n := s.rawField(root, keys); s.pair != nil {
+		return s.pair.later(n)
+	} else {
+		return n
+	}
+}
+
+// rawField reads a field of an event as it was decoded.
+func (s *scope) rawField(root string, keys []string) node {
 	slot := s.fields.slot(root, keys)
 	n := node{
 		text: pathText(root, keys), slot: slot,

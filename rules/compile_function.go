@@ -59,6 +59,9 @@ func (s *scope) function(e ast.Expr) node {
 	if c.IsMemberFunction() {
 		args = append([]ast.Expr{c.Target()}, args...)
 	}
+	if getters[name] != nil && c.IsMemberFunction() {
+		return s.getter(e)
+	}
 	if f, ok := unary[name]; ok && len(args) == 1 {
 		x := s.compile(args[0])
 		return valued(call(name, x), func(v *View) subject.Value { return f(x.value(v)) }).folded(x)
@@ -73,7 +76,7 @@ func (s *scope) function(e ast.Expr) node {
 	if name == "split" && len(args) >= 2 {
 		return s.split(args)
 	}
-	return s.fail(e, name+"() is not available in this version")
+	return s.fail(e, name+"() is not part of the rule language")
 }
 
 func (s *scope) textTest(e ast.Expr, args []ast.Expr, test func(s, part string) bool) node {

@@ -3,6 +3,7 @@ package rules
 import (
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/segmentd/segmentd/state/subject"
 )
@@ -12,6 +13,15 @@ import (
 // if its hash is taken.
 func (s *scope) leaf(src source, spec program, arg node) *program {
 	spec.window, spec.event = src.window, src.event
+	if len(src.follows) > 0 {
+		spec.policy, spec.limit = keepAll, 0
+		if spec.gather == gatherNone {
+			arg = node{}
+		}
+		if spec.seq = s.sequence(&src, arg); spec.seq == nil {
+			return nil
+		}
+	}
 	what := spec.what(arg.text)
 	text := what + " of " + src.text() + " for " + s.set.purposes[s.purpose()].Key
 	d, ok := s.leaves[text]
@@ -22,8 +32,25 @@ func (s *scope) leaf(src source, spec program, arg node) *program {
 		for _, n := range src.where {
 			d.leaf.program.where = append(d.leaf.program.where, n.truth)
 		}
-		d.leaf.program.pick = pickOf(src.where)
+		if spec.seq == nil {
+			d.leaf.program.pick = pickOf(src.where)
+		}
 		d.leaf.Bound = what + " " + src.window.bound()
+	}
+	s.rule.leaves[d] = true
+	return d.leaf.program
+}
+
+// markLeaf returns the leaf of a remembered instant, shared with all of its
+// purpose that means the same; nil if its hash is taken.
+func (s *scope) markLeaf(what string) *program {
+	text := what + " for " + s.set.purposes[s.purpose()].Key
+	d, ok := s.leaves[text]
+	if !ok {
+		if d = s.newLeaf(text, program{kind: markLeaf, window: retention(0)}); d == nil {
+			return nil
+		}
+		d.leaf.Bound = "one time"
 	}
 	s.rule.leaves[d] = true
 	return d.leaf.program
@@ -47,6 +74,12 @@ func (s *scope) leafText(g *program) string { return s.leafKeys[g.key] }
 // what says in words what a leaf keeps of each event and of how many.
 func (g *program) what(arg string) string {
 	of := "times"
+	if g.seq != nil {
+		of = "events of the sequence"
+		if len(g.seq.cells) > 0 {
+			of += " and what is compared"
+		}
+	}
 	if g.gather != gatherNone {
 		of = [...]string{"", "numbers", "ordered values", "values", "values"}[g.gather] + " of " + arg
 	}
@@ -74,13 +107,19 @@ func (g *program) what(arg string) string {
 
 // bound says in words how long a window keeps an event.
 func (w *window) bound() string {
-	if w.span == unbounded {
-		return "for ever"
+	days := ""
+	for _, m := range w.midnights {
+		days += fmt.Sprintf(" since midnight %d days before in %s", m.days, m.zone.name)
 	}
-	if w.retained {
+	switch {
+	case days != "" && (w.retained || w.span == unbounded):
+		return strings.TrimPrefix(days, " ")
+	case w.span == unbounded:
+		return "for ever"
+	case w.retained:
 		return "within the retention of " + durationText(w.span)
 	}
-	return "within " + durationText(w.span)
+	return "within " + durationText(w.span) + days
 }
 
 // maxKept is the greatest constant for which a leaf keeps only what can matter.
@@ -89,6 +128,9 @@ const maxKept = 1 << 20
 // countThreshold compiles count() op n for n ≥ 0.
 func (s *scope) countThreshold(src source, op comparison, n int) node {
 	op, n = canonical(op, n)
+	if len(src.follows) > 0 {
+		return s.sequenceThreshold(src, op, n)
+	}
 	g := s.leaf(src, program{policy: keepNewest, limit: limitOf(op, n)}, node{})
 	if g == nil {
 		return literal(null)
@@ -97,6 +139,18 @@ func (s *scope) countThreshold(src source, op comparison, n int) node {
 	text := fmt.Sprintf("(%s.count() %s %d)", src.text(), op, n)
 	s.rule.turn(text, t.nextCount)
 	return judged(text, t.counted)
+}
+
+// sequenceThreshold compiles count() op n of a source with followers, of which
+// everything in the window is kept.
+func (s *scope) sequenceThreshold(src source, op comparison, n int) node {
+	g := s.leaf(src, program{policy: keepAll}, node{})
+	if g == nil {
+		return literal(null)
+	}
+	t := &threshold{program: g, op: op, n: n}
+	s.rule.turn(s.leafText(g), g.next)
+	return judged(fmt.Sprintf("(%s.count() %s %d)", src.text(), op, n), t.counted)
 }
 
 // distinctThreshold compiles distinct(arg) op n for n ≥ 0.
@@ -109,7 +163,7 @@ func (s *scope) distinctThreshold(src source, spec program, arg node, t threshol
 	}
 	t = threshold{program: g, op: op, n: n}
 	text := fmt.Sprintf("(%s.distinct(%s) %s %d)", src.text(), arg.text, op, n)
-	if g.lag > 0 {
+	if g.lag > 0 || g.seq != nil {
 		s.rule.turn(s.leafText(g), g.next)
 		return judged(text, t.countedDistinct)
 	}

@@ -21,6 +21,12 @@ func (s *scope) ruleCall(e ast.Expr) (n node, ok bool) {
 		return s.listCall(e), true
 	case "bucket":
 		return s.bucketCall(e), true
+	case "held":
+		return s.held(e), true
+	case "anniversary":
+		return s.anniversary(e), true
+	case "local_hour", "local_weekday":
+		return s.wallClock(e), true
 	case "ago", "ahead":
 		return s.clockAlone(e), true
 	case "events":

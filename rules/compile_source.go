@@ -7,16 +7,27 @@ import (
 	"strings"
 
 	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/operators"
+	"cel.dev/cel-go/common/types"
 
 	"github.com/segmentd/segmentd/state/subject"
 )
 
-// source is a compiled source: the events of one name that a predicate and
-// windows let count.
+// source is a compiled source: the events of a name that a predicate, windows
+// and what follows them let count.
 type source struct {
-	event string
-	where []node // conjuncts
+	event   pattern
+	where   []node // conjuncts of the event alone
+	pairs   []node // of a follower: conjuncts of the event and the one before it
+	follows []following
 	window
+}
+
+// following is a condition on what comes after a source's events.
+type following struct {
+	source source
+	within int64 // microseconds
+	never  bool
 }
 
 // isSource reports whether an expression is a source of events.
@@ -30,19 +41,16 @@ func (s *scope) isSource(e ast.Expr) bool {
 		if !c.IsMemberFunction() {
 			return c.FunctionName() == "events"
 		}
-		if _, ok := narrowing[c.FunctionName()]; !ok {
+		if !narrowing[c.FunctionName()] {
 			return false
 		}
 		e = c.Target()
 	}
 }
 
-// narrowing are the methods that make a source of a source; false: refused in
-// this version.
-var narrowing = map[string]bool{
-	"where": true, "within": true, "between": true, "since": true, "until": true,
-	"since_midnight": false, "followed_by": false, "not_followed_by": false,
-}
+// narrowing are the methods that make a source of a source.
+var narrowing = map[string]bool{"where": true, "within": true, "between": true, "since": true, "until": true, "since_midnight": true,
+	"followed_by": true, "not_followed_by": true}
 
 // source compiles a source; ok is false, with the problem noted, if it cannot.
 func (s *scope) source(e ast.Expr) (src source, ok bool) {
@@ -62,23 +70,40 @@ func (s *scope) source(e ast.Expr) (src source, ok bool) {
 	if src, ok = s.source(c.Target()); !ok {
 		return src, false
 	}
+	if s.follower && !ofFollowers[c.FunctionName()] {
+		s.fail(e, "a follower has no window: the time allowed for it is the argument behind it")
+		return src, false
+	}
+	return src, s.narrowed(e, &src)
+}
+
+// narrowed applies a method to a source.
+func (s *scope) narrowed(e ast.Expr, src *source) bool {
+	c := e.AsCall()
 	switch c.FunctionName() {
 	case "where":
-		ok = s.whereMethod(c, &src)
+		return s.whereMethod(c, src)
 	case "within":
-		ok = s.withinMethod(c, &src)
+		return s.withinMethod(c, src)
 	case "between":
-		ok = s.betweenMethod(c, &src)
+		return s.betweenMethod(c, src)
 	case "since":
-		ok = s.sinceMethod(c, &src)
+		return s.sinceMethod(c, src)
 	case "until":
-		ok = s.untilMethod(c, &src)
-	default:
-		s.fail(e, c.FunctionName()+"() is not available in this version")
-		ok = false
+		return s.untilMethod(c, src)
+	case "since_midnight":
+		return s.sinceMidnightMethod(c, src)
+	case "followed_by":
+		return s.followedByMethod(c, src)
+	case "not_followed_by":
+		return s.notFollowedByMethod(c, src)
 	}
-	return src, ok
+	s.fail(e, "not a source: begin with events(\"Name\")")
+	return false
 }
+
+// ofFollowers are the methods that a follower may have.
+var ofFollowers = map[string]bool{"where": true, "followed_by": true, "not_followed_by": true}
 
 func (s *scope) events(e ast.Expr) (source, bool) {
 	name, ok := stringLiteral(e.AsCall().Args()[0])
@@ -89,25 +114,38 @@ func (s *scope) events(e ast.Expr) (source, bool) {
 	case !ok:
 		s.fail(e.AsCall().Args()[0], "events() takes a literal name")
 		return source{}, false
-	case strings.HasSuffix(name, "*"):
-		s.fail(e.AsCall().Args()[0], "names that end in * are not available in this version")
-		return source{}, false
 	}
-	s.rule.names[name] = true
+	event := patternOf(name)
+	s.rule.names[event] = true
 	kept := s.set.purposes[s.purpose()].Retention.Microseconds()
-	return source{event: name, window: retention(kept)}, true
+	return source{event: event, window: retention(kept)}, true
 }
 
+// whereMethod adds the conjuncts of a predicate.
 func (s *scope) whereMethod(c ast.CallExpr, src *source) bool {
 	before := len(s.problems)
-	n := s.ofEvent().compile(c.Args()[0])
-	switch {
-	case n.op == "&&":
-		src.where = append(src.where[:len(src.where):len(src.where)], n.parts...)
-	case !n.constant || !n.constantValue().IsTrue():
-		src.where = append(src.where[:len(src.where):len(src.where)], n)
+	for _, e := range conjuncts(c.Args()[0]) {
+		if s.namesPrevious(e) {
+			s.pairConjunct(e, src)
+			continue
+		}
+		n := s.ofEvent().compile(e)
+		switch {
+		case n.op == "&&":
+			src.where = append(src.where[:len(src.where):len(src.where)], n.parts...)
+		case !n.constant || !n.constantValue().IsTrue():
+			src.where = append(src.where[:len(src.where):len(src.where)], n)
+		}
 	}
 	return len(s.problems) == before
+}
+
+// conjuncts takes an expression apart at its outer &&.
+func conjuncts(e ast.Expr) []ast.Expr {
+	if e.Kind() == ast.CallKind && e.AsCall().FunctionName() == operators.LogicalAnd {
+		return append(conjuncts(e.AsCall().Args()[0]), conjuncts(e.AsCall().Args()[1])...)
+	}
+	return []ast.Expr{e}
 }
 
 func (s *scope) withinMethod(c ast.CallExpr, src *source) bool {
@@ -135,6 +173,45 @@ func (s *scope) untilMethod(c ast.CallExpr, src *source) bool {
 	return ok
 }
 
+func (s *scope) sinceMidnightMethod(c ast.CallExpr, src *source) bool {
+	days, ok := wholeLiteral(c.Args()[0])
+	if !ok || days < 0 || days > maxDays {
+		s.fail(c.Args()[0], fmt.Sprintf("since_midnight() takes a whole number of days written out, 0 to %d", maxDays))
+		return false
+	}
+	z, ok := s.zone(c.Args()[1])
+	if m := (midnight{days, z}); ok && !slices.Contains(src.midnights, m) {
+		src.midnights = append(src.midnights[:len(src.midnights):len(src.midnights)], m)
+	}
+	return ok
+}
+
+// maxDays bounds since_midnight: a hundred years.
+const maxDays = 36525
+
+// wholeLiteral reads a whole number written out.
+func wholeLiteral(e ast.Expr) (int64, bool) {
+	if e.Kind() != ast.LiteralKind {
+		return 0, false
+	}
+	n, ok := e.AsLiteral().(types.Int)
+	return int64(n), ok
+}
+
+// zone reads a literal time zone.
+func (s *scope) zone(e ast.Expr) (zone, bool) {
+	name, ok := stringLiteral(e)
+	if !ok {
+		s.fail(e, "a time zone must be a literal string")
+		return zone{}, false
+	}
+	z, err := loadZone(name)
+	if err != nil {
+		s.fail(e, err.Error())
+	}
+	return z, err == nil
+}
+
 // duration reads a literal duration.
 func (s *scope) duration(e ast.Expr) (micros int64, ok bool) {
 	text, ok := stringLiteral(e)
@@ -160,18 +237,35 @@ func (s *scope) fixedTime(e ast.Expr) (subject.Instant, bool) {
 }
 
 // text is the canonical text of a source.
-func (src *source) text() string {
+func (src *source) text() string { return src.eventsText() + src.window.text() }
+
+// eventsText is the text without the window, which a follower has none of.
+func (src *source) eventsText() string {
 	var b strings.Builder
-	b.WriteString("events(" + strconv.Quote(src.event) + ")")
-	if len(src.where) > 0 {
-		texts := make([]string, len(src.where))
-		for i, n := range src.where {
-			texts[i] = n.text
+	b.WriteString("events(" + src.event.String() + ")")
+	if len(src.where)+len(src.pairs) > 0 {
+		var texts []string
+		for _, n := range append(src.where[:len(src.where):len(src.where)], src.pairs...) {
+			texts = append(texts, n.text)
 		}
 		slices.Sort(texts)
 		b.WriteString(".where(" + strings.Join(slices.Compact(texts), " && ") + ")")
 	}
-	return b.String() + src.window.text()
+	var texts []string
+	for i := range src.follows {
+		texts = append(texts, src.follows[i].text())
+	}
+	slices.Sort(texts)
+	b.WriteString(strings.Join(slices.Compact(texts), ""))
+	return b.String()
+}
+
+func (f *following) text() string {
+	method := ".followed_by("
+	if f.never {
+		method = ".not_followed_by("
+	}
+	return method + f.source.eventsText() + ", " + strconv.Quote(durationText(f.within)) + ")"
 }
 
 // text writes a window in the methods of the language; a retention that is not
@@ -188,6 +282,9 @@ func (w *window) text() string {
 	}
 	if w.retained {
 		fmt.Fprintf(&b, ".retained(%q)", durationText(w.span))
+	}
+	for _, m := range w.midnights {
+		fmt.Fprintf(&b, ".since_midnight(%d, %q)", m.days, m.zone.name)
 	}
 	if w.since != subject.LongAgo {
 		fmt.Fprintf(&b, ".since(%q)", w.since)

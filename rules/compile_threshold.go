@@ -7,7 +7,7 @@ import (
 )
 
 // thresholds are the aggregates that a constant on the other side bounds.
-var thresholds = map[string]bool{"count": true, "distinct": true, "sum": true, "first": true, "last": true}
+var thresholds = map[string]bool{"count": true, "distinct": true, "days": true, "sum": true, "first": true, "last": true}
 
 // measures reports whether an expression is such an aggregate.
 func (s *scope) measures(e ast.Expr) bool {
@@ -43,7 +43,7 @@ func (s *scope) thresholded(e ast.Expr, op comparison, c subject.Value) (n node,
 	return s.countThresholded(e.AsCall(), op, c.Number())
 }
 
-// countThresholded is for count and distinct.
+// countThresholded is for count, distinct and days.
 func (s *scope) countThresholded(c ast.CallExpr, op comparison, k subject.Number) (n node, ok bool) {
 	t, decided, answer := wholeThreshold(op, k)
 	if t.n < 0 && !decided {
@@ -55,15 +55,15 @@ func (s *scope) countThresholded(c ast.CallExpr, op comparison, k subject.Number
 	}
 	var spec program
 	var arg node
-	if c.FunctionName() == "distinct" {
-		if arg, ok = s.argument(c.Args()[0], &spec); !ok {
+	if c.FunctionName() != "count" {
+		if arg, ok = s.aggregateArgument(c, &spec); !ok {
 			return literal(null), true
 		}
 	}
 	switch {
 	case decided:
 		return literal(subject.OfBool(answer)), true
-	case c.FunctionName() == "distinct":
+	case c.FunctionName() != "count":
 		return s.distinctThreshold(src, spec, arg, t), true
 	}
 	return s.countThreshold(src, t.op, t.n), true
@@ -81,8 +81,11 @@ func (s *scope) sumThresholded(c ast.CallExpr, op comparison, goal subject.Numbe
 		return node{}, false
 	}
 	src, ok := s.source(c.Target())
-	if !ok {
+	switch {
+	case !ok:
 		return literal(null), true
+	case len(src.follows) > 0:
+		return node{}, false
 	}
 	if goal.Sign() < 0 || goal.Sign() == 0 && (op == less || op == greaterEqual) {
 		return literal(subject.OfBool(op == notEqual || op == greater || op == greaterEqual)), true

@@ -60,18 +60,18 @@ func (t *fieldTable) slot(root string, keys []string) int {
 	if root == "context" {
 		tree = &t.fields.Context
 	}
-	mark(tree, root, keys).Slot = slot
+	markPath(tree, root, keys).Slot = slot
 	return slot
 }
 
 // trait notes that a purpose's rules read a trait.
 func (t *fieldTable) trait(purpose int, keys []string) {
-	mark(&t.fields.Traits, "traits", keys)
-	mark(&t.traits[purpose], "traits", keys)
+	markPath(&t.fields.Traits, "traits", keys)
+	markPath(&t.traits[purpose], "traits", keys)
 }
 
-// mark makes the value at a path wanted as a whole and returns its node.
-func mark(root **FieldNode, name string, keys []string) *FieldNode {
+// markPath makes the value at a path wanted as a whole and returns its node.
+func markPath(root **FieldNode, name string, keys []string) *FieldNode {
 	if *root == nil {
 		*root = &FieldNode{Key: name, Slot: -1}
 	}

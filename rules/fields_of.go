@@ -15,9 +15,8 @@ type object struct {
 	keys   map[string]spot
 }
 
-// object reads a map whose fields are among known; refused names fields of
-// later versions.
-func (l *loader) object(v yamlValue, what string, known, refused []string) (object, bool) {
+// object reads a map whose fields are among known.
+func (l *loader) object(v yamlValue, what string, known []string) (object, bool) {
 	o := object{yamlValue: v, what: what, fields: make(map[string]yamlValue), keys: make(map[string]spot)}
 	if v.node.Kind != yaml.MappingNode {
 		l.errorf(v.spot(), "%s must be a map of fields, not %s", article(what), v.kind())
@@ -25,8 +24,6 @@ func (l *loader) object(v yamlValue, what string, known, refused []string) (obje
 	}
 	l.pairs(v, func(key string, at spot, field yamlValue) {
 		switch {
-		case slices.Contains(refused, key):
-			l.errorf(at, "the field '%s' is not available in this version", key)
 		case !slices.Contains(known, key):
 			l.errorf(at, "unknown field '%s' of %s%s", key, article(what), hint(key, known))
 		default:

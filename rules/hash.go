@@ -13,15 +13,15 @@ import (
 // comments nor the way expressions are written matter.
 func (k *compiler) hash(drafts []*ruleDraft) string {
 	h := sha256.New()
-	fmt.Fprintln(h, "segmentd rules 1")
+	fmt.Fprintln(h, "segmentd rules 2")
 	for _, p := range k.set.purposes {
-		fmt.Fprintf(h, "purpose %q %q %s %t %d %d %q\n", p.Key, p.Description, p.Basis, p.DirectMarketing, p.ConsentExpiresAfter, p.Retention, p.Output)
+		fmt.Fprintf(h, "purpose %q %q %s %t %d %d %d %q %q\n", p.Key, p.Description, p.Basis, p.DirectMarketing, p.ConsentExpiresAfter, p.Retention, p.MinAge, p.BirthdateTrait, p.Output)
 	}
 	k.hashData(h)
 	for _, r := range slices.SortedFunc(slices.Values(drafts), k.byKey) {
 		c := &k.set.segments[r.segment]
 		infers := slices.Sorted(slices.Values(c.infers))
-		fmt.Fprintf(h, "segment %q %q %q %q %q %s\n", c.key, c.name, c.description, k.set.purposes[c.purpose].Key, infers, r.when.text)
+		fmt.Fprintf(h, "segment %q %q %q %q %q %s\n", c.key, c.name, c.description, k.set.purposes[c.purpose].Key, infers, r.meaning(c))
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }

@@ -8,11 +8,13 @@ import (
 
 // index finds what an input concerns without looking at the rest.
 type index struct {
-	events   map[string][]purposeLeaves // by event name; purposes ascending
-	segments map[uint32]int
-	keys     map[string]int // segments by key
-	leaves   map[uint32]int
-	traits   []map[string][]int // by purpose: segments by top-level trait
+	events     nameTable // by event name
+	beginnings nameTable // by the beginning of event names
+	lengths    []int     // the different lengths of beginnings
+	segments   map[uint32]int
+	keys       map[string]int // segments by key
+	leaves     map[uint32]int
+	traits     []map[string][]int // by purpose: segments by top-level trait
 }
 
 // purposeLeaves are the leaves of one purpose that read one event name.
@@ -37,11 +39,12 @@ type pick struct {
 // buildIndex fills s.index from the finished segments and leaves.
 func (s *Set) buildIndex() {
 	s.index = index{
-		events:   make(map[string][]purposeLeaves),
-		segments: make(map[uint32]int, len(s.Segments)),
-		keys:     make(map[string]int, len(s.Segments)),
-		leaves:   make(map[uint32]int, len(s.Leaves)),
-		traits:   make([]map[string][]int, len(s.Purposes)),
+		events:     make(nameTable),
+		beginnings: make(nameTable),
+		segments:   make(map[uint32]int, len(s.Segments)),
+		keys:       make(map[string]int, len(s.Segments)),
+		leaves:     make(map[uint32]int, len(s.Leaves)),
+		traits:     make([]map[string][]int, len(s.Purposes)),
 	}
 	for i := range s.Segments {
 		s.index.segments[s.Segments[i].ID] = i
@@ -58,27 +61,64 @@ func (s *Set) buildIndex() {
 
 // indexLeaf relies on leaves coming in the order of their purposes.
 func (s *Set) indexLeaf(l *Leaf) {
-	name := l.program.event
-	groups := s.index.events[name]
-	if n := len(groups); n == 0 || groups[n-1].purpose != l.Purpose {
-		groups = append(groups, purposeLeaves{purpose: l.Purpose})
+	for _, p := range l.program.patterns() {
+		s.index.read(p, l.Purpose).add(l)
 	}
-	g := &groups[len(groups)-1]
+}
+
+// patterns are the different names of events that concern a leaf.
+func (g *program) patterns() []pattern {
+	if g.kind == markLeaf {
+		return nil
+	}
+	if g.seq == nil {
+		return []pattern{g.event}
+	}
+	var all []pattern
+	for i := range g.seq.steps {
+		if p := g.seq.steps[i].event; !slices.Contains(all, p) {
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
+// table is where a pattern is looked up.
+func (x *index) table(p pattern) nameTable {
+	if p.prefix {
+		return x.beginnings
+	}
+	return x.events
+}
+
+// nameTable are leaves by a name, or beginning, of events; purposes ascending.
+type nameTable map[string][]*purposeLeaves
+
+// group returns the leaves of a purpose, added if there are none.
+func (t nameTable) group(name string, purpose int) *purposeLeaves {
+	at, found := slices.BinarySearchFunc(t[name], purpose, func(g *purposeLeaves, p int) int { return g.purpose - p })
+	if !found {
+		t[name] = slices.Insert(t[name], at, &purposeLeaves{purpose: purpose})
+	}
+	return t[name][at]
+}
+
+func (g *purposeLeaves) add(l *Leaf) {
 	if p := l.program.pick; p != nil {
 		g.pick(p, l)
 	} else {
 		g.always = append(g.always, l)
 	}
-	s.index.events[name] = groups
 }
 
-// read notes that a purpose reads an event name, though perhaps by no leaf.
-func (x *index) read(name string, purpose int) {
-	groups := x.events[name]
-	at, found := slices.BinarySearchFunc(groups, purpose, func(g purposeLeaves, p int) int { return g.purpose - p })
-	if !found {
-		x.events[name] = slices.Insert(groups, at, purposeLeaves{purpose: purpose})
+// read notes that a purpose reads events, though perhaps by no leaf, and returns
+// the leaves that do.
+func (x *index) read(p pattern, purpose int) *purposeLeaves {
+	if p.prefix && !slices.Contains(x.lengths, len(p.text)) {
+		x.lengths = append(x.lengths, len(p.text))
+		slices.Sort(x.lengths)
 	}
+	return x.table(p).group(p.text, purpose)
 }
 
 func (g *purposeLeaves) pick(p *pick, l *Leaf) {
@@ -93,30 +133,72 @@ func (g *purposeLeaves) pick(p *pick, l *Leaf) {
 }
 
 // Reads reports whether some rule reads events of that name.
-func (s *Set) Reads(name string) bool { return s.index.events[name] != nil }
-
-// ReadFor reports whether some rule of a purpose (an index into Purposes) reads
-// events of that name.
-func (s *Set) ReadFor(purpose int, name string) bool {
-	for i := range s.index.events[name] {
-		if s.index.events[name][i].purpose == purpose {
+func (s *Set) Reads(name string) bool {
+	if s.index.events[name] != nil {
+		return true
+	}
+	for _, n := range s.index.lengths {
+		if n <= len(name) && s.index.beginnings[name[:n]] != nil {
 			return true
 		}
 	}
 	return false
 }
 
-// Touched appends to buf the leaves that an event can concern, all purposes'
-// ascending, and returns it. Their Insert still evaluates the predicates.
+// ReadFor reports whether some rule of a purpose (an index into Purposes) reads
+// events of that name.
+func (s *Set) ReadFor(purpose int, name string) bool {
+	if hasPurpose(s.index.events[name], purpose) {
+		return true
+	}
+	for _, n := range s.index.lengths {
+		if n <= len(name) && hasPurpose(s.index.beginnings[name[:n]], purpose) {
+			return true
+		}
+	}
+	return false
+}
+
+func hasPurpose(groups []*purposeLeaves, purpose int) bool {
+	for _, g := range groups {
+		if g.purpose == purpose {
+			return true
+		}
+	}
+	return false
+}
+
+// Touched appends to buf the leaves that an event can concern, each once, and
+// returns it. Their Insert still evaluates the predicates.
 func (s *Set) Touched(ev *subject.Event, buf []*Leaf) []*Leaf {
-	groups := s.index.events[ev.Name]
-	for i := range groups {
-		buf = append(buf, groups[i].always...)
-		for j := range groups[i].picked {
-			p := &groups[i].picked[j]
+	buf = touched(s.index.events[ev.Name], ev, buf)
+	for _, n := range s.index.lengths {
+		if n <= len(ev.Name) {
+			buf = touched(s.index.beginnings[ev.Name[:n]], ev, buf)
+		}
+	}
+	return buf
+}
+
+func touched(groups []*purposeLeaves, ev *subject.Event, buf []*Leaf) []*Leaf {
+	for _, g := range groups {
+		buf = appendOnce(buf, g.always)
+		for j := range g.picked {
+			p := &g.picked[j]
 			if p.slot < len(ev.Fields) && ev.Fields[p.slot].Kind() == subject.String {
 				buf = append(buf, p.byText[ev.Fields[p.slot].Str()]...)
 			}
+		}
+	}
+	return buf
+}
+
+// appendOnce appends leaves; only those of sequences can be there already,
+// through another of their steps.
+func appendOnce(buf, leaves []*Leaf) []*Leaf {
+	for _, l := range leaves {
+		if l.program.seq == nil || !slices.Contains(buf, l) {
+			buf = append(buf, l)
 		}
 	}
 	return buf

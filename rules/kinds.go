@@ -72,7 +72,10 @@ var callKinds = map[string]kindSet{
 	operators.Multiply: numberKind | nullKind, operators.Divide: numberKind | nullKind, operators.Modulo: numberKind | nullKind,
 	operators.Negate: numberKind | nullKind,
 	"segment":        boolKind, "list": boolKind, "startsWith": boolKind, "endsWith": boolKind, "contains": boolKind, "matches": boolKind,
-	"bucket": numberKind, "ago": timeKind, "ahead": timeKind,
+	"bucket": numberKind, "ago": timeKind, "ahead": timeKind, "held": boolKind, "anniversary": boolKind, "local_hour": numberKind, "local_weekday": numberKind,
+	"getFullYear": numberKind | nullKind, "getMonth": numberKind | nullKind, "getDate": numberKind | nullKind, "getDayOfMonth": numberKind | nullKind,
+	"getDayOfWeek": numberKind | nullKind, "getDayOfYear": numberKind | nullKind, "getHours": numberKind | nullKind, "getMinutes": numberKind | nullKind,
+	"getSeconds": numberKind | nullKind, "getMilliseconds": numberKind | nullKind,
 	"size": numberKind | nullKind, "double": numberKind | nullKind, "int": numberKind | nullKind, "string": textKind | nullKind,
 	"lowerAscii": textKind | nullKind, "upperAscii": textKind | nullKind, "trim": textKind | nullKind, "split": listKind | nullKind,
 	"duration": kindsOf(subject.Duration, subject.Null), "timestamp": timeKind | nullKind,
@@ -80,7 +83,7 @@ var callKinds = map[string]kindSet{
 
 // aggregateKinds are the kinds of aggregates' values.
 var aggregateKinds = map[string]kindSet{
-	"exists": boolKind, "count": numberKind, "distinct": numberKind, "sum": numberKind | nullKind, "avg": numberKind | nullKind,
+	"exists": boolKind, "count": numberKind, "distinct": numberKind, "days": numberKind, "periods": numberKind, "most_frequent": anyKind, "sum": numberKind | nullKind, "avg": numberKind | nullKind,
 	"min": numberKind | timeKind | nullKind, "max": numberKind | timeKind | nullKind,
 }
 

@@ -27,16 +27,26 @@ const (
 	gatherNone    gather = iota // times alone
 	gatherNumbers               // sum, avg
 	gatherOrdered               // numbers and timestamps: min, max
-	gatherValues                // all but null: distinct
+	gatherValues                // all but null: distinct, most_frequent
 	gatherRaw                   // the argument as it is, null too: first, last
+)
+
+// leafKind tells what feeds a leaf.
+type leafKind uint8
+
+const (
+	eventLeaf leafKind = iota // events
+	markLeaf                  // answers given: see mark
 )
 
 // program is what a leaf does, shared by the leaf and the closures that read it.
 type program struct {
 	window
 	key    uint32
-	event  string // the source's event name
+	event  pattern // the source's events
 	where  []truthFn
+	seq    *sequence // of a source with followers; nil: none
+	kind   leafKind
 	pick   *pick // an equality that where implies; nil: none
 	gather gather
 	arg    valueFn         // nil where gather is gatherNone
@@ -49,10 +59,13 @@ type program struct {
 
 // insert implements Leaf.Insert.
 func (g *program) insert(p *subject.Purpose, ev *subject.Event, at subject.Instant, v *View) bool {
-	if ev.Time < g.since || ev.Time > g.until || g.leaves(ev.Time) <= at || g.empty() {
+	if ev.Time < g.since || ev.Time > g.until && g.seq == nil || g.leaves(ev.Time) <= at || g.empty() {
 		return false
 	}
 	v.scratch.event = ev
+	if g.seq != nil {
+		return g.seq.insert(g, p, ev, at, v)
+	}
 	for _, holds := range g.where {
 		if !holds(v) {
 			return false
@@ -144,7 +157,7 @@ func (g *program) place(s *subject.Leaf, e entry, at subject.Instant) bool {
 
 func (g *program) put(s *subject.Leaf, i int, e entry) {
 	s.Times = slices.Insert(s.Times, i, e.at)
-	if g.gather != gatherNone {
+	if g.gather != gatherNone || g.seq != nil {
 		s.Values = slices.Insert(s.Values, i, owned(e.value))
 	}
 }

@@ -11,6 +11,9 @@ type evidence struct {
 
 // read returns what counts at v.At, with what v.KeepAged adds.
 func (g *program) read(v *View) (e evidence) {
+	if g.seq != nil {
+		return g.seq.read(g, v)
+	}
 	if s := v.Purpose.Leaf(g.key); s != nil {
 		e.times, e.values = s.Times, s.Values
 		e.lo, e.hi = g.active(s.Times, v.At, v.KeepAged)
@@ -20,6 +23,9 @@ func (g *program) read(v *View) (e evidence) {
 
 // next returns the next instant at which what counts changes.
 func (g *program) next(v *View) subject.Instant {
+	if g.seq != nil {
+		return g.seq.next(g, v)
+	}
 	s := v.Purpose.Leaf(g.key)
 	if s == nil {
 		return subject.Never
@@ -39,7 +45,7 @@ func (g *program) distinct(v *View) subject.Value { return subject.OfInt(int64(g
 // one entry a value; with one, entries may have entered since it was thinned.
 func (g *program) distinctCount(v *View) int {
 	e := g.read(v)
-	if g.lag == 0 {
+	if g.lag == 0 && g.policy == keepDistinct {
 		return e.hi - e.lo
 	}
 	n := 0
@@ -74,14 +80,35 @@ func (g *program) avg(v *View) subject.Value {
 	return number(e.total().Quo(subject.Int(int64(e.hi - e.lo))))
 }
 
-// extreme returns the least or greatest number, or timestamp where there is no number.
-func (g *program) extreme(v *View) subject.Value {
-	var best subject.Value
-	e := g.read(v)
+func (g *program) least(v *View) subject.Value    { return g.read(v).extreme(-1) }
+func (g *program) greatest(v *View) subject.Value { return g.read(v).extreme(1) }
+
+// extreme returns the least (sign -1) or greatest (1) number, or timestamp where
+// there is no number.
+func (e evidence) extreme(sign int) (best subject.Value) {
 	for i := e.lo; i < e.hi; i++ {
 		value := &e.values[i]
-		if best.IsNull() || best.Kind() == subject.Time && value.Kind() == subject.NumberKind || g.covers(*value, best) {
+		c, ok := value.Compare(best)
+		if best.IsNull() || best.Kind() == subject.Time && value.Kind() == subject.NumberKind || ok && c*sign > 0 {
 			best = *value
+		}
+	}
+	return best
+}
+
+// mostFrequent returns the value that counts most often; of several the one
+// that came last.
+func (g *program) mostFrequent(v *View) (best subject.Value) {
+	e := g.read(v)
+	f := &v.scratch.tally
+	f.clear()
+	for i := e.lo; i < e.hi; i++ {
+		f.add(e.values[i])
+	}
+	most := 0
+	for i := e.hi - 1; i >= e.lo; i-- {
+		if n := f.count(e.values[i]); n > most {
+			best, most = e.values[i], n
 		}
 	}
 	return best

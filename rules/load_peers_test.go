@@ -5,13 +5,11 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"testing/fstest"
 )
 
-// TestPeersRulesLoad loads the rules of the shared scenarios: each loads, or
-// names what is not available in this version.
+// TestPeersRulesLoad loads the rules of the shared scenarios.
 func TestPeersRulesLoad(t *testing.T) {
 	f, err := os.Open(filepath.Join("..", "..", "shared", "scenarios", "peers.jsonl"))
 	if err != nil {
@@ -27,7 +25,7 @@ func TestPeersRulesLoad(t *testing.T) {
 		}
 		_, problems := Load(fstest.MapFS{"rules.yaml": {Data: []byte(scenario.Rules)}})
 		for _, p := range problems {
-			if p.Severity == Error && !strings.Contains(p.Message, "not available in this version") {
+			if p.Severity == Error {
 				t.Errorf("%s: %v", scenario.ID, p)
 			}
 		}

@@ -147,7 +147,7 @@ func TestCompareSample(t *testing.T) {
 // FuzzLoad: no input makes Load panic, and the set is nil exactly where there are errors.
 func FuzzLoad(f *testing.F) {
 	f.Add([]byte(goodRules))
-	for _, name := range []string{"good", "names", "later", "types", "sources", "windows", "special", "cycles", "lets", "warnings", "syntax", "styles", "traps", "files"} {
+	for _, name := range []string{"good", "names", "sequences", "types", "sources", "windows", "special", "cycles", "lets", "warnings", "syntax", "styles", "traps", "files"} {
 		data, err := os.ReadFile(filepath.Join("testdata", "check", name))
 		if err != nil {
 			f.Fatal(err)

@@ -8,7 +8,6 @@ import (
 type function struct {
 	method bool
 	usage  string // an example of its use
-	later  bool   // not available in this version
 	source bool   // a method of sources
 }
 
@@ -56,21 +55,27 @@ var functions = map[string]function{
 	"int":        {usage: `int(traits.age)`},
 	"string":     {usage: `string(traits.age)`},
 
-	"followed_by":     {later: true, method: true, source: true},
-	"not_followed_by": {later: true, method: true, source: true},
-	"since_midnight":  {later: true, method: true, source: true},
-	"days":            {later: true, method: true, source: true},
-	"periods":         {later: true, method: true, source: true},
-	"most_frequent":   {later: true, method: true, source: true},
-	"held":            {later: true},
-	"anniversary":     {later: true},
-	"local_hour":      {later: true},
-	"local_weekday":   {later: true},
+	"followed_by":     {method: true, source: true, usage: `.followed_by(events("Order Completed"), "1h")`},
+	"not_followed_by": {method: true, source: true, usage: `.not_followed_by(events("Order Completed"), "1h")`},
+	"since_midnight":  {method: true, source: true, usage: `.since_midnight(0, "Europe/Berlin")`},
+	"days":            {method: true, source: true, usage: `.days("Europe/Berlin")`},
+	"periods":         {method: true, source: true, usage: `.periods("7d", 1)`},
+	"most_frequent":   {method: true, source: true, usage: `.most_frequent(properties.sku)`},
+	"held":            {usage: `held(segment("vip"), "7d")`},
+	"anniversary":     {usage: `anniversary(timestamp(traits.birthdate), "7d", "Europe/Berlin")`},
+	"local_hour":      {usage: `local_hour("Europe/Berlin")`},
+	"local_weekday":   {usage: `local_weekday("Europe/Berlin")`},
 
-	"getFullYear": {later: true, method: true}, "getMonth": {later: true, method: true}, "getDate": {later: true, method: true},
-	"getDayOfMonth": {later: true, method: true}, "getDayOfWeek": {later: true, method: true}, "getDayOfYear": {later: true, method: true},
-	"getHours": {later: true, method: true}, "getMinutes": {later: true, method: true}, "getSeconds": {later: true, method: true},
-	"getMilliseconds": {later: true, method: true},
+	"getFullYear":     {method: true, usage: `timestamp.getFullYear("Europe/Berlin")`},
+	"getMonth":        {method: true, usage: `timestamp.getMonth("Europe/Berlin")`},
+	"getDate":         {method: true, usage: `timestamp.getDate("Europe/Berlin")`},
+	"getDayOfMonth":   {method: true, usage: `timestamp.getDayOfMonth("Europe/Berlin")`},
+	"getDayOfWeek":    {method: true, usage: `timestamp.getDayOfWeek("Europe/Berlin")`},
+	"getDayOfYear":    {method: true, usage: `timestamp.getDayOfYear("Europe/Berlin")`},
+	"getHours":        {method: true, usage: `timestamp.getHours("Europe/Berlin")`},
+	"getMinutes":      {method: true, usage: `timestamp.getMinutes("Europe/Berlin")`},
+	"getSeconds":      {method: true, usage: `timestamp.getSeconds("Europe/Berlin")`},
+	"getMilliseconds": {method: true, usage: `timestamp.getMilliseconds("Europe/Berlin")`},
 }
 
 // foreign are functions of CEL that this language leaves out, and what to write instead.
@@ -83,11 +88,11 @@ var foreign = map[string]string{
 	"len":   "write size(...)",
 }
 
-// laterPrevious is the variable of followers.
-const laterPrevious = "previous"
+// previousName is the variable of followers: the event before.
+const previousName = "previous"
 
 // roots are the variables of the language.
-var roots = []string{"traits", "properties", "context", "name", "timestamp", laterPrevious}
+var roots = []string{"traits", "properties", "context", "name", "timestamp", previousName}
 
 // isReserved reports whether a let may not have the name: variables, functions
 // that stand alone, and words of CEL's grammar (its language definition, section Syntax).
@@ -104,7 +109,7 @@ var celWords = []string{"in", "true", "false", "null", "as", "break", "const", "
 func functionNames(method bool) []string {
 	var names []string
 	for name, f := range functions {
-		if f.method == method && !f.later {
+		if f.method == method {
 			names = append(names, name)
 		}
 	}

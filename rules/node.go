@@ -20,6 +20,7 @@ type node struct {
 	parts    []node // operands of a flattened && or ||
 	op       string // "&&" or "||" where parts is set
 	pick     *pick
+	cells    map[string]*cell // of a conjunct of two events: what it reads of them
 }
 
 // valued makes a node of a computation of any value.

@@ -26,10 +26,7 @@ func (c *checker) checkPurposes() {
 		if len(d.infers) > 0 && c.purposes[p].Basis != ExplicitConsent {
 			c.errorf(d.infersAt, "what the segment infers needs a purpose with the lawful basis explicit_consent; '%s' has %s", d.purpose, c.purposes[p].Basis)
 		}
-		if c.rules[i] == nil {
-			continue
-		}
-		for _, f := range c.used(c.rules[i]) {
+		for _, f := range c.usedBy(i) {
 			c.checkRetention(f, &c.purposes[p], d.key)
 			c.checkSpecial(f, &c.purposes[p], d.key)
 		}
@@ -79,10 +76,7 @@ func (c *checker) checkSpecial(f *formula, p *purposeDecl, segment string) {
 func (c *checker) checkReferences() {
 	for i := range c.sections.segments {
 		d := &c.sections.segments[i]
-		if c.rules[i] == nil {
-			continue
-		}
-		for _, f := range c.used(c.rules[i]) {
+		for _, f := range c.usedBy(i) {
 			for _, r := range f.facts.refs {
 				c.checkReference(f, r, d)
 			}
@@ -112,7 +106,7 @@ func (c *checker) checkCycles() {
 	var visit func(key string)
 	visit = func(key string) {
 		path = append(path, key)
-		for _, r := range c.allRefs(c.rules[index[key]]) {
+		for _, r := range c.allRefs(index[key]) {
 			if at := slices.Index(path, r.name); at >= 0 {
 				c.cycle(r, path[at:], index)
 			} else if _, known := index[r.name]; known && !done[r.name] {
@@ -131,7 +125,9 @@ func (c *checker) checkCycles() {
 
 func (c *checker) cycle(r nameUse, keys []string, index map[string]int) {
 	for _, key := range keys {
-		c.rules[index[key]].failed = true
+		for _, f := range c.formulasOf(index[key]) {
+			f.failed = true
+		}
 	}
 	c.errorf(r.at, "the segments depend on each other: %s → %s", strings.Join(keys, " → "), keys[0])
 }

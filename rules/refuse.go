@@ -32,8 +32,6 @@ func (c *checker) refuse(f *formula) {
 func (c *checker) refuseIdent(f *formula, e ast.Expr) {
 	name := e.AsIdent()
 	switch {
-	case name == laterPrevious:
-		c.fail(f, f.at(e.ID()), "'previous' is not available in this version")
 	case strings.HasPrefix(name, "."):
 		c.fail(f, f.at(e.ID()), "a name begins with a letter, not with '.'")
 	}
@@ -52,9 +50,6 @@ func (c *checker) refuseCall(f *formula, e ast.Expr) {
 	call := e.AsCall()
 	name := call.FunctionName()
 	switch {
-	case functions[name].later:
-		c.fail(f, f.at(e.ID()), "%s() is not available in this version", name)
-		return
 	case strings.HasPrefix(name, "."):
 		c.fail(f, f.at(e.ID()), "a name begins with a letter, not with '.'")
 		return
@@ -62,7 +57,11 @@ func (c *checker) refuseCall(f *formula, e ast.Expr) {
 		c.fail(f, f.at(e.ID()), "%s() is not part of the rule language: %s", name, foreign[name])
 		return
 	}
-	if check, ok := literalArgs[name]; ok && (call.IsMemberFunction() == functions[name].method) {
+	check, ok := literalArgs[name]
+	if slices.Contains(dateGetters, name) {
+		check, ok = (*checker).zoneArg, true
+	}
+	if ok && (call.IsMemberFunction() == functions[name].method) {
 		for i, arg := range call.Args() {
 			check(c, f, call, i, arg)
 		}
@@ -84,6 +83,16 @@ var literalArgs = map[string]func(c *checker, f *formula, call ast.CallExpr, i i
 	"timestamp": (*checker).timestampArg,
 	"duration":  (*checker).timestampArg,
 	"matches":   (*checker).patternArg,
+
+	"since_midnight":  (*checker).midnightArg,
+	"followed_by":     (*checker).followerArg,
+	"not_followed_by": (*checker).followerArg,
+	"days":            (*checker).zoneArg,
+	"periods":         (*checker).periodsArg,
+	"held":            (*checker).heldArg,
+	"anniversary":     (*checker).anniversaryArg,
+	"local_hour":      (*checker).zoneArg,
+	"local_weekday":   (*checker).zoneArg,
 }
 
 func (c *checker) literalName(f *formula, call ast.CallExpr, _ int, arg ast.Expr) {
@@ -99,8 +108,8 @@ func (c *checker) eventName(f *formula, call ast.CallExpr, i int, arg ast.Expr) 
 		c.literalName(f, call, i, arg)
 	case name == "":
 		c.fail(f, f.at(arg.ID()), "the name of the event is empty")
-	case strings.HasSuffix(name, "*"):
-		c.fail(f, f.at(arg.ID()), "a name that ends in * (all names with that beginning) is not available in this version")
+	case strings.Contains(strings.TrimSuffix(name, "*"), "*"):
+		c.fail(f, f.at(arg.ID()), "'*' stands only at the end of a name, for all names with that beginning")
 	default:
 		f.facts.names = append(f.facts.names, nameUse{name, f.at(arg.ID())})
 	}
@@ -215,7 +224,7 @@ func (f *formula) refusedAt(e ast.Expr) bool {
 	case ast.CallKind:
 		call := e.AsCall()
 		name := call.FunctionName()
-		return functions[name].later || foreign[name] != "" && !call.IsMemberFunction() || strings.HasPrefix(name, ".") ||
+		return foreign[name] != "" && !call.IsMemberFunction() || strings.HasPrefix(name, ".") ||
 			slices.ContainsFunc(call.Args(), f.refusedAt)
 	case ast.StructKind:
 		return true
@@ -223,7 +232,7 @@ func (f *formula) refusedAt(e ast.Expr) bool {
 		kind := e.AsLiteral().Type()
 		return kind == types.UintType || kind == types.BytesType
 	case ast.IdentKind:
-		return e.AsIdent() == laterPrevious || strings.HasPrefix(e.AsIdent(), ".")
+		return strings.HasPrefix(e.AsIdent(), ".")
 	}
 	return false
 }

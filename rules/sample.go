@@ -23,7 +23,7 @@ func (c *checker) uses() []use {
 			first[u] = at
 		}
 	}
-	formulas := slices.Clone(c.rules)
+	formulas := slices.Concat(c.rules, c.stays)
 	for _, f := range c.lets {
 		formulas = append(formulas, f)
 	}

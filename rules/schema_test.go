@@ -19,6 +19,8 @@ purposes:
     direct_marketing: true
     consent_expires_after: 395d
     retention: 400d
+    min_age: 16
+    birthdate_trait: birthdate
     output: health
 data:
   - field: properties.diagnosis
@@ -38,6 +40,10 @@ segments:
     purpose: marketing
     when: |
       orders.within("90d").sum(properties.total) >= 500
+    stay_while: |
+      orders.within("90d").sum(properties.total) >= 400
+    min_dwell: 1h
+    cooldown: 7d
     infers: []
 `
 
@@ -99,7 +105,7 @@ func TestSchemaRefusesWhatCheckRefuses(t *testing.T) {
 		"lists: [{key: a, members: [], file: x}]",
 		"data: [{field: total}]",
 		"segments: [{key: A, purpose: a, when: x}]",
-		"segments: [{key: a, purpose: a, when: x, cooldown: 3d}]",
+		"segments: [{key: a, purpose: a, when: x, cooldown: soon}]",
 	} {
 		if schema.Validate(asJSON(t, text)) == nil {
 			t.Errorf("the schema accepts %s", text)

@@ -13,10 +13,15 @@ import (
 type scope struct {
 	*compiler
 	rule    *ruleDraft
-	let     int // index of the let whose text it is; -1: the rule's own
+	let     int  // index of the let whose text it is; -1: the rule's own
+	stay    bool // in the rule's stay_while
 	inEvent bool
 	vars    []variable
 	depth   int // locals in use
+
+	follower bool       // the source at hand follows another
+	absent   bool       // … and must not come
+	pair     *pairScope // of a conjunct of two events
 }
 
 // variable is a list macro's variable.
@@ -29,7 +34,7 @@ type variable struct {
 func (s *scope) fail(e ast.Expr, message string) node {
 	problem := exprError{segment: -1, let: s.let, exprID: e.ID(), message: message}
 	if s.let < 0 {
-		problem.segment = s.rule.segment
+		problem.segment, problem.stay = s.rule.segment, s.stay
 	}
 	if !slices.Contains(s.problems, problem) { // a let may stand in many rules
 		s.problems = append(s.problems, problem)

@@ -58,6 +58,7 @@ type segmentDecl struct {
 	purposeAt spot
 	infersAt  spot
 	expr      *ruleText // nil if it cannot be read
+	stay      *ruleText // of stay_while; nil: none, or it cannot be read
 }
 
 func newSections() sections { return sections{seen: make(map[string]spot)} }
@@ -69,7 +70,7 @@ func (s *sections) read(l *loader, v yamlValue) {
 	if v.isNull() {
 		return
 	}
-	o, ok := l.object(v, "rule file", sectionNames, nil)
+	o, ok := l.object(v, "rule file", sectionNames)
 	if !ok {
 		l.broken = true
 		return
@@ -173,10 +174,10 @@ func (l *loader) duration(o object, field string) time.Duration {
 	return time.Duration(micros) * time.Microsecond
 }
 
-var purposeFields = []string{"key", "description", "lawful_basis", "direct_marketing", "consent_expires_after", "retention", "output"}
+var purposeFields = []string{"key", "description", "lawful_basis", "direct_marketing", "consent_expires_after", "retention", "min_age", "birthdate_trait", "output"}
 
 func (s *sections) readPurpose(l *loader, v yamlValue) {
-	o, ok := l.object(v, "purpose", purposeFields, []string{"min_age", "birthdate_trait"})
+	o, ok := l.object(v, "purpose", purposeFields)
 	if !ok {
 		return
 	}
@@ -194,12 +195,37 @@ func (s *sections) readPurpose(l *loader, v yamlValue) {
 	if o.has("retention") {
 		p.Retention = l.duration(o, "retention")
 	}
+	l.age(o, &p)
 	if p.Output = l.text(o, "output"); p.Output != "" && !outputKey.MatchString(p.Output) {
 		l.errorf(o.at("output"), "'%s' cannot be part of a topic's name: write a lower-case letter, then lower-case letters, digits, _ and -, at most 32", p.Output)
 	}
 	if ok && s.uniqueFold(l, p) {
 		s.purposes = append(s.purposes, p)
 	}
+}
+
+// maxAge bounds min_age.
+const maxAge = 150
+
+// age reads min_age and birthdate_trait, which belong together.
+func (l *loader) age(o object, p *purposeDecl) {
+	p.BirthdateTrait = l.text(o, "birthdate_trait")
+	switch {
+	case o.has("min_age") && !o.has("birthdate_trait"):
+		l.errorf(o.keys["min_age"], "'min_age' needs 'birthdate_trait': the name of the trait that holds the birthdate, as in birthdate_trait: birthdate")
+		return
+	case !o.has("min_age"):
+		if o.has("birthdate_trait") {
+			l.errorf(o.keys["birthdate_trait"], "'birthdate_trait' is for 'min_age', which is not written")
+		}
+		return
+	}
+	years, err := strconv.Atoi(o.fields["min_age"].node.Value)
+	if err != nil || years < 1 || years > maxAge {
+		l.errorf(o.at("min_age"), "'min_age' must be a whole number of years, 1 to %d", maxAge)
+		return
+	}
+	p.MinAge = years
 }
 
 // uniqueFold refuses two purposes that differ only by case: an event's consent
@@ -230,7 +256,7 @@ func (l *loader) basis(o object) LawfulBasis {
 var dataFields = []string{"field", "category", "special", "min"}
 
 func (s *sections) readData(l *loader, v yamlValue) {
-	o, ok := l.object(v, "data field", dataFields, nil)
+	o, ok := l.object(v, "data field", dataFields)
 	if !ok {
 		return
 	}

@@ -9,10 +9,10 @@ import (
 	"github.com/segmentd/segmentd/state/subject"
 )
 
-var segmentFields = []string{"key", "name", "description", "purpose", "when", "infers"}
+var segmentFields = []string{"key", "name", "description", "purpose", "when", "stay_while", "min_dwell", "cooldown", "infers"}
 
 func (s *sections) readSegment(l *loader, v yamlValue) {
-	o, ok := l.object(v, "segment", segmentFields, []string{"stay_while", "min_dwell", "cooldown"})
+	o, ok := l.object(v, "segment", segmentFields)
 	if !ok {
 		return
 	}
@@ -32,6 +32,14 @@ func (s *sections) readSegment(l *loader, v yamlValue) {
 	} else if text, readable := l.expression(o.fields["when"], "when"); readable {
 		d.expr, d.when = text, text.text()
 	}
+	if o.has("stay_while") {
+		if text, readable := l.expression(o.fields["stay_while"], "stay_while"); readable {
+			d.stay, d.stayWhile = text, text.text()
+		} else {
+			d.expr = nil // nothing is decided by half a rule
+		}
+	}
+	d.minDwell, d.cooldown = l.duration(o, "min_dwell"), l.duration(o, "cooldown")
 	if ok {
 		s.segments = append(s.segments, d)
 	}
@@ -53,7 +61,7 @@ func (l *loader) inferred(o object) []string {
 var listFields = []string{"key", "members", "file"}
 
 func (s *sections) readList(l *loader, v yamlValue) {
-	o, ok := l.object(v, "list", listFields, nil)
+	o, ok := l.object(v, "list", listFields)
 	if !ok {
 		return
 	}

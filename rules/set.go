@@ -46,6 +46,8 @@ type Purpose struct {
 	DirectMarketing     bool
 	ConsentExpiresAfter time.Duration // 0: decisions do not expire by age
 	Retention           time.Duration
+	MinAge              int        // years a subject must be old; 0: no limit
+	BirthdateTrait      string     // top-level trait with the birthdate, where MinAge is set
 	Output              string     // "" or the word in <group>-<output>-changes and -members
 	Segments            []int      // indices into Set.Segments, in decision order
 	Traits              *FieldNode // what this purpose's rules read of traits: children by top-level key; nil: nothing
@@ -80,8 +82,16 @@ type Segment struct {
 	Dependents  []int  // segments that name this one with segment()
 	Leaves      []int  // that it reads, indices into Set.Leaves
 
-	answer truthFn
-	turns  []nextFn // when its parts may change
+	StayWhile string        // source text; "": none
+	MinDwell  time.Duration // once in, stay at least so long
+	Cooldown  time.Duration // once out, stay out at least so long
+
+	when    truthFn
+	stay    truthFn  // nil: none
+	turns   []nextFn // when its parts may change
+	marks   []mark   // of conditions whose answers are remembered; inner ones first
+	cooling mark     // where Cooldown is set
+	meaning string   // canonical text of all that decides
 }
 
 // View is what a rule may see: one subject's state for one purpose at one
@@ -94,14 +104,57 @@ type View struct {
 	// that evidence which leaves at At for retention alone still counts: an exit
 	// that vanishes under it has the reason "retention".
 	KeepAged bool
+	// Immediate says that an exit must not wait for MinDwell.
+	Immediate bool
 
 	// Scratch of the evaluator, so that evaluation need not allocate.
 	scratch scratch
 }
 
-// Answer decides the rule at v.At. segment() reads v.Purpose.Members.
-// It never fails and never panics (RULES.md, Total semantics).
-func (s *Segment) Answer(v *View) bool { return s.answer(v) }
+// Begin forgets what the pass before has changed. To be called before each pass
+// over a subject's segments.
+func (v *View) Begin() { v.scratch.former = v.scratch.former[:0] }
+
+// Remember brings what the segment remembers of answers given (held) to the
+// answers at v.At, and reports whether that changed anything. To be called once
+// a pass, before Answer.
+func (s *Segment) Remember(v *View) (changed bool) {
+	for _, m := range s.marks {
+		changed = m.update(v) || changed
+	}
+	return changed
+}
+
+// Answer decides the segment at v.At, given whether the subject is in it and
+// since when (v.Purpose.Members, which segment() reads too). It never fails and
+// never panics (RULES.md, Total semantics).
+func (s *Segment) Answer(v *View) bool {
+	if s.stay == nil && s.MinDwell == 0 && s.Cooldown == 0 {
+		return s.when(v)
+	}
+	since, in := v.Purpose.Member(s.ID)
+	switch {
+	case in:
+		return s.when(v) || s.stay != nil && s.stay(v) || !v.Immediate && v.At < since.Add(s.MinDwell)
+	case s.Cooldown > 0:
+		if left, ok := s.cooling.at(v.Purpose); ok && v.At < left.Add(s.Cooldown) {
+			return false
+		}
+	}
+	return s.when(v)
+}
+
+// Left notes that the subject leaves or enters the segment at v.At, for its
+// cooldown; an exit that is immediate begins none.
+func (s *Segment) Left(v *View, exit bool) {
+	switch {
+	case s.Cooldown == 0:
+	case exit && !v.Immediate:
+		s.cooling.set(v.Purpose, v.At)
+	default:
+		s.cooling.clear(v.Purpose)
+	}
+}
 
 // Next returns the earliest instant later than v.At at which the answer may
 // change with no further input; subject.Never if there is none. It may be
@@ -111,11 +164,27 @@ func (s *Segment) Next(v *View) subject.Instant {
 	for _, turn := range s.turns {
 		next = min(next, turn(v))
 	}
+	if s.MinDwell > 0 {
+		if since, in := v.Purpose.Member(s.ID); in && since.Add(s.MinDwell) > v.At {
+			next = min(next, since.Add(s.MinDwell))
+		}
+	}
+	if s.Cooldown > 0 {
+		if left, ok := s.cooling.at(v.Purpose); ok && left.Add(s.Cooldown) > v.At {
+			next = min(next, left.Add(s.Cooldown))
+		}
+	}
 	return next
 }
 
+// Stateful reports whether the answer depends on answers given before: held,
+// stay_while, min_dwell, cooldown.
+func (s *Segment) Stateful() bool {
+	return len(s.marks) > 0 || s.stay != nil || s.MinDwell > 0 || s.Cooldown > 0
+}
+
 // Timed reports whether the answer can change with no further input at all.
-func (s *Segment) Timed() bool { return len(s.turns) > 0 }
+func (s *Segment) Timed() bool { return len(s.turns) > 0 || s.MinDwell > 0 || s.Cooldown > 0 }
 
 // Leaf is one incremental quantity: a source with its predicate and window, an
 // aggregate and its argument, within one purpose. Segments of the purpose share it.

@@ -11,6 +11,10 @@ type scratch struct {
 	event  *subject.Event           // in the scope of where() and of aggregates' arguments
 	locals [maxLocals]subject.Value // variables of list macros, by nesting
 	seen   seen
+	tally  tally
+
+	matching matching     // of sequences
+	former   []formerMark // marks that the present pass has changed
 }
 
 // Compiled expressions. They are total: no error, no panic.

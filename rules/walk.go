@@ -11,9 +11,11 @@ import (
 // through, gathers the formula's facts, and finds the kinds its values can be of.
 type walker struct {
 	*checker
-	f      *formula
-	inBody bool // inside where() or an aggregate's argument
-	locals []localVar
+	f       *formula
+	inBody  bool // inside where() or an aggregate's argument
+	follows bool // inside a follower, or a let that may become one: where() knows previous
+	inWhere bool // inside where()
+	locals  []localVar
 }
 
 // localVar is a list macro's variable.
@@ -24,7 +26,7 @@ type localVar struct {
 
 // walk walks a formula and notes what it stands for.
 func (c *checker) walk(f *formula) {
-	w := &walker{checker: c, f: f}
+	w := &walker{checker: c, f: f, follows: f.let != ""}
 	root := f.tree.Expr()
 	f.constant = true
 	f.sort = w.sortOf(root)
@@ -88,7 +90,7 @@ func (w *walker) sortOf(e ast.Expr) sort {
 		}
 		return valueSort
 	}
-	_, narrows := narrowing[name]
+	narrows := narrowing[name]
 	_, known := functions[name]
 	if picks := name == "first" || name == "last"; known && !narrows && !picks {
 		return valueSort
@@ -105,10 +107,16 @@ func (w *walker) sortOf(e ast.Expr) sort {
 
 // sortOfName is valueSort for all but names that nothing declares.
 func (w *walker) sortOfName(e ast.Expr) sort {
-	if e.Kind() != ast.IdentKind || slices.Contains(roots, e.AsIdent()) {
+	if e.Kind() != ast.IdentKind {
 		return valueSort
 	}
 	if _, local := w.local(e.AsIdent()); local {
+		return valueSort
+	}
+	switch {
+	case e.AsIdent() == previousName:
+		return eventSort
+	case slices.Contains(roots, e.AsIdent()):
 		return valueSort
 	}
 	return unknownSort
@@ -190,7 +198,7 @@ func (w *walker) macro(e ast.Expr) kindSet {
 	if over&timeKind == 0 && m.over.Kind() == ast.SelectKind {
 		elements = fieldKinds
 	}
-	if fieldRoots[m.variable] || m.variable == "name" || m.variable == "timestamp" {
+	if slices.Contains(roots, m.variable) {
 		w.fail(e, "'%s' already has a meaning: give the variable another name", m.variable)
 	}
 	inner := *w
@@ -258,6 +266,10 @@ func (w *walker) letUse(e ast.Expr, let *formula) kindSet {
 func (w *walker) member(e ast.Expr) kindSet {
 	ch := w.chain(e)
 	switch {
+	case ch.sort == eventSort && len(ch.keys) == 0: // a computed key
+		w.event(ch.base)
+		w.dynamic(ch)
+		return anyKind
 	case ch.sort == eventSort || ch.sort == sourceSort && ch.root == "":
 		return w.eventMember(e, ch)
 	case ch.root != "":
@@ -397,17 +409,67 @@ func (w *walker) source(e ast.Expr) {
 		return
 	}
 	w.source(call.Target())
-	if call.FunctionName() == "where" && len(call.Args()) == 1 {
-		w.body(call.Args()[0])
-	}
-	if name := call.FunctionName(); (name == "since" || name == "until") && len(call.Args()) == 1 {
+	switch name := call.FunctionName(); {
+	case name == "where" && len(call.Args()) == 1:
+		w.predicate(call.Args()[0])
+	case (name == "since" || name == "until") && len(call.Args()) == 1:
 		w.value(call.Args()[0])
+	case name == "followed_by" || name == "not_followed_by":
+		w.followers(e)
 	}
 }
 
-// event walks .first() and .last().
+// predicate walks the argument of where().
+func (w *walker) predicate(e ast.Expr) {
+	inner := *w
+	inner.inWhere = true
+	inner.body(e)
+}
+
+// followers walks the arguments of followed_by() and not_followed_by().
+func (w *walker) followers(e ast.Expr) {
+	call := e.AsCall()
+	inner := *w
+	inner.follows = true
+	for i := 0; i < len(call.Args()); i += 2 {
+		inner.follower(call.Args()[i])
+	}
+	if call.FunctionName() == "followed_by" && w.followedAlready(call.Target()) {
+		w.warn(e, "both followed_by() ask about the same first event; for a sequence write .followed_by(b, \"1h\", c, \"2h\"), in which c follows b")
+	}
+}
+
+// follower walks one follower, which is a source.
+func (w *walker) follower(e ast.Expr) {
+	switch w.sortOf(e) {
+	case sourceSort, unknownSort:
+		w.source(e)
+	default:
+		w.checker.fail(w.f, w.f.start(e), "a follower is a source of events, as in .followed_by(events(\"Order Completed\"), \"1h\")")
+		w.value(e)
+	}
+}
+
+// followedAlready reports whether a source has a followed_by() of its own.
+func (w *walker) followedAlready(e ast.Expr) bool {
+	for e.Kind() == ast.CallKind && e.AsCall().IsMemberFunction() {
+		if e.AsCall().FunctionName() == "followed_by" {
+			return true
+		}
+		e = e.AsCall().Target()
+	}
+	return false
+}
+
+// event walks .first() and .last(), and the event before a follower.
 func (w *walker) event(e ast.Expr) {
 	w.f.constant = false
+	if e.Kind() == ast.IdentKind && e.AsIdent() == previousName {
+		if !w.inWhere || !w.follows {
+			w.fail(e, "'previous' is known only in the where(...) of a follower, as in .followed_by(events(\"…\").where(properties.x == previous.properties.x), \"1h\")")
+		}
+		return
+	}
 	if let := w.letNamed(e); let != nil {
 		w.letUse(e, let)
 		return

@@ -17,8 +17,6 @@ func (w *walker) call(e ast.Expr) kindSet {
 		return w.comparison(e, op)
 	}
 	switch {
-	case functions[name].later:
-		return anyKind
 	case name == operators.Index:
 		return w.member(e)
 	case name == operators.Conditional:
@@ -89,7 +87,8 @@ func (w *walker) resultKinds(call ast.CallExpr) kindSet {
 }
 
 // ruleFunction are the functions of the subject and of T.
-var ruleFunction = map[string]bool{"segment": true, "list": true, "bucket": true, "ago": true, "ahead": true}
+var ruleFunction = map[string]bool{"segment": true, "list": true, "bucket": true, "ago": true, "ahead": true,
+	"held": true, "anniversary": true, "local_hour": true, "local_weekday": true}
 
 func (w *walker) ruleFunction(e ast.Expr) kindSet {
 	call := e.AsCall()
@@ -98,13 +97,15 @@ func (w *walker) ruleFunction(e ast.Expr) kindSet {
 	if w.inBody {
 		w.fail(e, "%s() is not known inside where(...) and aggregates: they see only properties, context, name, timestamp and constants", name)
 	}
-	if len(call.Args()) != 1 {
+	if len(call.Args()) == 0 {
 		return callKinds[name]
 	}
 	arg := call.Args()[0]
-	key, ok := stringLiteral(arg)
+	key, literal := stringLiteral(arg)
 	switch {
-	case !ok:
+	case name == "held" && len(w.locals) > 0:
+		w.fail(e, "held() cannot stand inside exists(), all(), filter() and map(): it asks about the subject, not about elements of a list")
+	case !literal || name == "held" || name == "anniversary":
 		w.value(arg)
 	case name == "segment":
 		w.f.facts.refs = append(w.f.facts.refs, nameUse{key, w.f.at(arg.ID())})
@@ -133,6 +134,9 @@ func (w *walker) aggregate(e ast.Expr) kindSet {
 	w.end(e)
 	result := aggregateKinds[name]
 	for _, arg := range call.Args() {
+		if name == "days" || name == "periods" {
+			break // literals, which are judged by themselves
+		}
 		kinds := w.body(arg)
 		if kinds&listKind == 0 && (name == "min" || name == "max") {
 			result &= kinds | nullKind

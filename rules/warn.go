@@ -5,7 +5,7 @@ import "slices"
 // warnings reports what is no error but hardly meant.
 func (c *checker) warnings(set *Set) {
 	for i := range c.sections.segments {
-		if f := c.rules[i]; f != nil && f.typed != nil && !f.failed && !c.brokenLet(f) {
+		if f := c.rules[i]; f != nil && !c.failing(i) {
 			c.warnConstant(f, c.sections.segments[i].key)
 		}
 	}
@@ -34,9 +34,9 @@ func (c *checker) warnConstant(f *formula, key string) {
 
 // warnUnbounded reports leaves that keep every event of their window.
 func (c *checker) warnUnbounded(set *Set) {
-	rules := make(map[string]*formula, len(c.rules))
+	rules := make(map[string][]*formula, len(c.rules))
 	for i := range c.rules {
-		rules[c.sections.segments[i].key] = c.rules[i]
+		rules[c.sections.segments[i].key] = c.formulasOf(i)
 	}
 	for i := range set.Leaves {
 		l := &set.Leaves[i]
@@ -49,7 +49,7 @@ func (c *checker) warnUnbounded(set *Set) {
 		}
 		var readers []*formula
 		for _, i := range l.Segments {
-			readers = append(readers, rules[set.Segments[i].Key])
+			readers = append(readers, rules[set.Segments[i].Key]...)
 		}
 		at := c.leafSpot(l, readers)
 		if l.program.lag > 0 {
@@ -63,13 +63,16 @@ func (c *checker) warnUnbounded(set *Set) {
 // unbounded reports whether the evidence grows with the rate of events.
 func (l *Leaf) unbounded() bool {
 	g := l.program
+	if g.kind == markLeaf {
+		return false
+	}
 	return g.policy == keepAll || g.policy == keepDistinct && g.limit == 0 || g.lag > 0
 }
 
 // leafMethods are the aggregates that need what a leaf gathers.
 var leafMethods = map[gather][]string{
-	gatherNone: {"count", "exists", "first", "last"}, gatherNumbers: {"sum", "avg"}, gatherOrdered: {"min", "max"},
-	gatherValues: {"distinct"}, gatherRaw: {"first", "last"},
+	gatherNone: {"count", "exists", "first", "last", "periods"}, gatherNumbers: {"sum", "avg"}, gatherOrdered: {"min", "max"},
+	gatherValues: {"distinct", "most_frequent", "days"}, gatherRaw: {"first", "last"},
 }
 
 // leafSpot is the first place of an aggregate that a leaf serves, in so far as
@@ -84,7 +87,7 @@ func (c *checker) leafSpot(l *Leaf, readers []*formula) spot {
 	for _, rule := range readers {
 		for _, f := range c.used(rule) {
 			for _, end := range f.facts.ends {
-				if end.event == l.program.event && end.lagged == (l.program.lag > 0) && slices.Contains(leafMethods[l.program.gather], end.method) {
+				if patternOf(end.event) == l.program.event && end.lagged == (l.program.lag > 0) && slices.Contains(leafMethods[l.program.gather], end.method) {
 					better(end.at)
 				}
 			}

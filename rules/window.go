@@ -11,13 +11,17 @@ const unbounded = math.MaxInt64
 
 // window is the intersection of all windows on a source with the purpose's
 // retention: at T the events with times in (T−span, T−lag] ∩ [since, until]
-// count. So an event at t counts during [t+lag, t+span), the same length for all.
+// count, and of those the ones since every midnight. So an event at t counts
+// during [t+lag, t+span), the same length for all, or until a day ends.
+//
+// INVARIANT: enters and leaves never go back as t grows.
 type window struct {
-	span     int64 // microseconds
-	lag      int64 // microseconds
-	since    subject.Instant
-	until    subject.Instant
-	retained bool // span is the purpose's retention and no rolling window's
+	span      int64 // microseconds
+	lag       int64 // microseconds
+	since     subject.Instant
+	until     subject.Instant
+	midnights []midnight
+	retained  bool // span is the purpose's retention and no rolling window's
 }
 
 // retention is the window of a source without any: the whole retention (0: for ever).
@@ -45,11 +49,33 @@ func (w *window) enters(t subject.Instant) subject.Instant { return after(t, w.l
 
 // leaves is the first instant at which an event at t no longer counts.
 func (w *window) leaves(t subject.Instant) subject.Instant {
-	if w.span == unbounded {
-		return subject.Never
+	end := subject.Never
+	if w.span != unbounded {
+		end = after(t, w.span)
 	}
-	return after(t, w.span)
+	for i := range w.midnights {
+		end = min(end, w.midnights[i].leaves(t))
+	}
+	return end
 }
+
+// oldest is the earliest time that counts at an instant; aged lets what leaves
+// at that instant for retention alone still count.
+func (w *window) oldest(at subject.Instant, aged bool) subject.Instant {
+	oldest := subject.LongAgo
+	if w.span != unbounded {
+		if oldest = after(at, -w.span); !aged || !w.retained {
+			oldest = after(oldest, 1)
+		}
+	}
+	for i := range w.midnights {
+		oldest = max(oldest, w.midnights[i].oldest(at))
+	}
+	return oldest
+}
+
+// bounded reports whether events ever leave the window.
+func (w *window) bounded() bool { return w.span != unbounded || len(w.midnights) > 0 }
 
 // after returns t + micros, saturating.
 func after(t subject.Instant, micros int64) subject.Instant {
@@ -70,13 +96,10 @@ func after(t subject.Instant, micros int64) subject.Instant {
 // leaves at that instant for retention alone still count.
 func (w *window) active(times []subject.Instant, at subject.Instant, aged bool) (lo, hi int) {
 	hi = w.entered(times, at)
-	if w.span == unbounded || hi == 0 {
+	if !w.bounded() || hi == 0 {
 		return 0, hi
 	}
-	oldest := after(at, -w.span)
-	if !aged || !w.retained {
-		oldest = after(oldest, 1)
-	}
+	oldest := w.oldest(at, aged)
 	if times[0] >= oldest {
 		return 0, hi
 	}
@@ -96,13 +119,10 @@ func (w *window) entered(times []subject.Instant, at subject.Instant) int {
 // expired returns how many times can count neither at an instant nor later,
 // even aged.
 func (w *window) expired(times []subject.Instant, at subject.Instant) int {
-	if w.span == unbounded || len(times) == 0 {
+	if !w.bounded() || len(times) == 0 {
 		return 0
 	}
-	oldest := after(at, -w.span)
-	if !w.retained {
-		oldest = after(oldest, 1)
-	}
+	oldest := w.oldest(at, true)
 	if times[0] >= oldest {
 		return 0
 	}

@@ -28,14 +28,14 @@ func (e *Engine) Decide(r *subject.Record, d subject.Decision, reached subject.I
 	case d.Status.Stops():
 		e.exits = at
 		why := subject.ReasonOfStop(d.Status)
-		e.settleAll(r, settling{r.Clock, why, why})
+		e.settleAll(r, settling{r.Clock, why, why, subject.ByGiven})
 	case at > r.Clock && at > reached:
 		// Pending: rearm keeps its instant.
 	case at > r.Clock:
 		e.advance(r, at, false)
 	default:
-		e.openFor(r, subject.ByGiven)
-		e.settleAll(r, settling{r.Clock, subject.ByExpired, subject.ByGiven})
+		e.openFor(r, r.Clock, subject.ByGiven)
+		e.settleAll(r, settling{r.Clock, subject.ByExpired, subject.ByGiven, subject.ByGiven})
 	}
 	e.rearm(r)
 	return true
@@ -69,6 +69,7 @@ type settling struct {
 	at      subject.Instant
 	ended   subject.Reason // of exits where the basis holds no longer
 	shorter subject.Reason // of what a period that begins later changes
+	begun   subject.Reason // of entries where the basis begins to hold
 }
 
 // settle brings a purpose's basis to how it stands at an instant, and marks
@@ -77,21 +78,31 @@ type settling struct {
 // decided; one whose period begins later deletes what is older.
 func (e *Engine) settle(p *subject.Purpose, purpose int, s settling) {
 	was, since := p.Basis.Known, p.Basis.Since
-	consent.Settle(&p.Basis, e.policies[purpose], s.at)
+	e.settleBasis(p, purpose, s.at)
 	switch {
 	case was && !p.Basis.Known:
-		forget(p)
+		e.forget(p, purpose)
 		e.markMembers(p, s.ended)
 	case !was && p.Basis.Known:
-		e.markPurpose(purpose, subject.ByGiven)
+		e.markPurpose(purpose, s.begun)
 	case was && p.Basis.Since > since:
-		dropBefore(p, p.Basis.Since)
+		e.dropBefore(p, purpose)
 		e.markPurpose(purpose, s.shorter)
 	}
 }
 
-// dropBefore deletes evidence and traits older than the start of the period.
-func dropBefore(p *subject.Purpose, since subject.Instant) {
+// forget deletes what was kept for a purpose, all but its decisions, the
+// birthdate where the basis itself still holds, and the memberships that the
+// next pass leaves.
+func (e *Engine) forget(p *subject.Purpose, purpose int) {
+	p.Leaves, p.Armed = nil, nil
+	p.Traits = slices.DeleteFunc(p.Traits, func(t subject.Trait) bool { return !e.isBirthdate(purpose, t.Key) })
+}
+
+// dropBefore deletes evidence and traits older than the start of the period; of
+// the birthdate settleBasis takes care.
+func (e *Engine) dropBefore(p *subject.Purpose, purpose int) {
+	since := p.Basis.Since
 	for i := range p.Leaves {
 		l := &p.Leaves[i]
 		n, _ := slices.BinarySearch(l.Times, since)
@@ -101,5 +112,5 @@ func dropBefore(p *subject.Purpose, since subject.Instant) {
 		}
 	}
 	p.Leaves = slices.DeleteFunc(p.Leaves, func(l subject.Leaf) bool { return len(l.Times) == 0 })
-	p.Traits = slices.DeleteFunc(p.Traits, func(t subject.Trait) bool { return t.Time < since })
+	p.Traits = slices.DeleteFunc(p.Traits, func(t subject.Trait) bool { return t.Time < since && !e.isBirthdate(purpose, t.Key) })
 }

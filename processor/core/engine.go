@@ -37,7 +37,7 @@ type Engine struct {
 	cfg      Config
 	policies []consent.Policy // by purpose
 	timed    [][]int          // by purpose: segments that can flip without any evidence
-	opens    []bool           // by purpose: an event makes its subject known
+	opens    []bool           // by purpose: an input alone makes its subject known
 	opensAny bool
 
 	// Changes collects what the steps since the last reset published, in order.
@@ -51,6 +51,7 @@ type Engine struct {
 	admits  []bool          // by purpose, of the present event
 	cause   *subject.Event  // the present event
 	aged    []agedFlip      // of the present pass
+	nobody  subject.Purpose // what is kept of one of whom nothing is
 	exits   subject.Instant // of the next pass' exits for a stop, if later than its instant
 }
 
@@ -67,7 +68,7 @@ func New(set *rules.Set, cfg Config) *Engine {
 		p := &set.Purposes[i]
 		e.policies = append(e.policies, PolicyOf(p))
 		e.timed = append(e.timed, timedSegments(set, p))
-		e.opens = append(e.opens, !p.Basis.NeedsConsent())
+		e.opens = append(e.opens, !p.Basis.NeedsConsent() && p.MinAge == 0)
 		e.opensAny = e.opensAny || e.opens[i]
 	}
 	return e
@@ -176,12 +177,18 @@ func (e *Engine) markArmed(r *subject.Record, at subject.Instant) {
 	}
 }
 
+// decided says what a pass over the marked segments brought.
+type decided struct {
+	flipped bool // a published answer changed
+	moved   bool // that, or the answer of a condition that is remembered (held)
+}
+
 // decide answers every marked segment as of at, in one pass in decision order,
 // publishes the flips and re-arms what was decided. Segments of a purpose whose
-// basis holds no longer are left. It reports whether anything flipped.
-func (e *Engine) decide(r *subject.Record, at subject.Instant) bool {
-	flipped := false
+// basis holds no longer are left.
+func (e *Engine) decide(r *subject.Record, at subject.Instant) (d decided) {
 	e.view.Subject, e.view.At = r.ID, at
+	e.view.Begin()
 	for i := e.marks.next(); i >= 0; i = e.marks.next() {
 		s := &e.set.Segments[i]
 		p := e.stateOf(r, s.Purpose)
@@ -189,20 +196,22 @@ func (e *Engine) decide(r *subject.Record, at subject.Instant) bool {
 			continue
 		}
 		if !p.Basis.Known {
-			flipped = e.exit(r, p, s, e.marks.reasons[i]) || flipped
+			d.flipped = e.exit(r, p, s, e.marks.reasons[i]) || d.flipped
 			continue
 		}
-		e.view.Purpose = p
+		e.view.Purpose, e.view.Immediate = p, e.marks.reasons[i].Immediate()
+		d.moved = s.Remember(&e.view) || d.moved
 		in := s.Answer(&e.view)
 		if _, was := p.Member(s.ID); in != was {
-			flipped = true
+			d.flipped = true
 			e.flip(r, p, i, in, e.reason(s, i, in))
 		}
 		p.Arm(int32(i), s.Next(&e.view))
 	}
-	e.view.Purpose = nil
+	e.view.Purpose, e.view.Immediate = nil, false
 	e.exits, e.aged = subject.LongAgo, e.aged[:0]
-	return flipped
+	d.moved = d.moved || d.flipped
+	return d
 }
 
 // exit leaves a segment because its purpose's basis holds no longer.
@@ -258,6 +267,7 @@ func (e *Engine) flip(r *subject.Record, p *subject.Purpose, segment int, in boo
 	s := &e.set.Segments[segment]
 	since, _ := p.Member(s.ID)
 	p.SetMember(s.ID, in, e.view.At)
+	s.Left(&e.view, !in)
 	onward := why
 	if why == subject.ByRetention {
 		onward = subject.ByTime
@@ -294,12 +304,6 @@ func (e *Engine) markMembers(p *subject.Purpose, why subject.Reason) {
 	}
 }
 
-// forget deletes what was kept for a purpose, all but its decisions and the
-// memberships that the next pass leaves.
-func forget(p *subject.Purpose) {
-	p.Traits, p.Leaves, p.Armed = nil, nil, nil
-}
-
 // rearm recomputes the record's next instant.
 func (e *Engine) rearm(r *subject.Record) {
 	next := subject.Never
@@ -313,7 +317,7 @@ func (e *Engine) rearm(r *subject.Record) {
 		}
 		// A grant takes force when the clock reaches it, a timer once the clock
 		// is past it: one microsecond makes the two comparable.
-		if g := consent.Pending(&p.Basis, r.Clock); g != subject.Never {
+		if g := e.pending(p, r.Clock); g != subject.Never {
 			next = min(next, g-1)
 		}
 	}
@@ -345,6 +349,11 @@ func (e *Engine) armAll(r *subject.Record, p *subject.Purpose, purpose int) {
 			for _, i := range l.Segments {
 				e.marks.add(i, subject.ByTime)
 			}
+		}
+	}
+	for _, m := range p.Members { // of which a dwell may be running
+		if i, ok := e.set.SegmentByID(m.Segment); ok && e.set.Segments[i].MinDwell > 0 {
+			e.marks.add(i, subject.ByTime)
 		}
 	}
 	for j := range p.Traits {

@@ -56,9 +56,9 @@ func (e *Engine) openBases(r *subject.Record, ev *subject.Event) bool {
 	e.index(r)
 	e.advance(r, ev.Time, true)
 	if ev.Identify {
-		return e.openFor(r, subject.ByTrait)
+		return e.openFor(r, max(r.Clock, ev.Time), subject.ByTrait)
 	}
-	return e.openFor(r, subject.ByEvent)
+	return e.openFor(r, max(r.Clock, ev.Time), subject.ByEvent)
 }
 
 func (e *Engine) mayOpen(r *subject.Record) bool {
@@ -72,7 +72,7 @@ func (e *Engine) mayOpen(r *subject.Record) bool {
 
 // openFor opens what an input of the subject opens, and marks it. A stop opens
 // nothing: who says no is not to be profiled for saying it.
-func (e *Engine) openFor(r *subject.Record, why subject.Reason) bool {
+func (e *Engine) openFor(r *subject.Record, at subject.Instant, why subject.Reason) bool {
 	opened := false
 	for i := range e.opens {
 		if !e.opens[i] || !e.closed(r, i) {
@@ -80,8 +80,10 @@ func (e *Engine) openFor(r *subject.Record, why subject.Reason) bool {
 		}
 		p := r.EnsurePurpose(e.set.Purposes[i].Key)
 		p.Indexed = true
-		e.open(p, i)
-		e.markPurpose(i, why)
+		e.open(p, i, at)
+		if p.Basis.Known {
+			e.markPurpose(i, why)
+		}
 		opened = true
 	}
 	return opened
@@ -100,13 +102,13 @@ func (e *Engine) closed(r *subject.Record, purpose int) bool {
 
 // open makes the basis of a purpose hold: without consent, or by the consent
 // that a replay assumes.
-func (e *Engine) open(p *subject.Purpose, purpose int) {
+func (e *Engine) open(p *subject.Purpose, purpose int, at subject.Instant) {
 	if !e.policies[purpose].NeedsConsent {
 		consent.Open(&p.Basis, e.policies[purpose])
 		return
 	}
 	p.Basis.Grants = []subject.Grant{{At: subject.LongAgo, Expires: subject.Never}}
-	consent.Settle(&p.Basis, e.policies[purpose], subject.LongAgo)
+	e.settleBasis(p, purpose, at)
 }
 
 // judge finds the purposes that admit the event (into e.admits). The outcome is
@@ -143,11 +145,17 @@ func (e *Engine) reads(purpose int, ev *subject.Event) bool {
 func (e *Engine) judgePurpose(r *subject.Record, ev *subject.Event, purpose int) subject.Outcome {
 	p := e.stateOf(r, purpose)
 	if p == nil {
-		return subject.OutcomeNoDecision
+		if p = &e.nobody; e.policies[purpose].NeedsConsent {
+			return subject.OutcomeNoDecision
+		}
 	}
-	standing := consent.At(&p.Basis, e.policies[purpose], max(r.Clock, ev.Time))
-	denied := len(ev.Denied) > 0 && slices.Contains(ev.Denied, strings.ToLower(p.Key))
-	return consent.Judge(&p.Basis, standing, ev.Time, denied)
+	at := max(r.Clock, ev.Time)
+	denied := len(ev.Denied) > 0 && slices.Contains(ev.Denied, strings.ToLower(e.set.Purposes[purpose].Key))
+	out := consent.Judge(&p.Basis, e.basisAt(p, purpose, at), ev.Time, denied)
+	if out == subject.Admitted && e.set.Purposes[purpose].MinAge > 0 {
+		return e.judgeAge(p, purpose, ev, at)
+	}
+	return out
 }
 
 // isDuplicate reports whether the event's message id is remembered at the
@@ -171,9 +179,9 @@ func (e *Engine) apply(r *subject.Record, ev *subject.Event) subject.Outcome {
 	e.advance(r, ev.Time, true)
 	late := ev.Time < r.Clock
 	r.Clock = max(r.Clock, ev.Time)
-	var kept bool
+	kept, used := false, true
 	if ev.Identify {
-		kept = e.setTraits(r, ev)
+		kept, used = e.setTraits(r, ev)
 	} else {
 		kept = e.insert(r, ev)
 	}
@@ -182,9 +190,12 @@ func (e *Engine) apply(r *subject.Record, ev *subject.Event) subject.Outcome {
 		e.remember(r, ev.Message)
 	}
 	e.markArmed(r, r.Clock)
-	flipped := e.decide(r, r.Clock)
+	flipped := e.decide(r, r.Clock).flipped
 	e.rearm(r)
 	switch {
+	case !used:
+		forgetUnknown(r)
+		return subject.OutcomeUnderage
 	case late && flipped:
 		return subject.OutcomeLateCorrected
 	case late:
@@ -214,29 +225,39 @@ func (e *Engine) insert(r *subject.Record, ev *subject.Event) bool {
 	return kept
 }
 
-// setTraits keeps the traits that the rules of each admitting purpose read.
-func (e *Engine) setTraits(r *subject.Record, ev *subject.Event) bool {
-	kept := false
+// setTraits keeps the traits that the rules of each admitting purpose read. It
+// reports whether any was kept, and whether more than a birthdate could be.
+func (e *Engine) setTraits(r *subject.Record, ev *subject.Event) (kept, used bool) {
 	for i := range e.set.Purposes {
 		if !e.admits[i] {
 			continue
 		}
+		kept = e.setBirthdate(r, i, ev) || kept
 		p := e.stateOf(r, i)
-		if p == nil || !p.Basis.Known {
+		if p == nil || !p.Basis.Known || ev.Time < p.Basis.Since {
 			continue
 		}
+		used = true
 		for _, t := range ev.Traits {
-			node := e.set.Purposes[i].Traits.Child(t.Key)
-			if node == nil || !setTrait(p, t.Key, node.Prune(t.Value), ev.Time) {
-				continue
-			}
-			kept = true
-			for _, s := range e.set.TraitSegments(i, t.Key) {
-				e.marks.add(s, subject.ByTrait)
+			if !e.isBirthdate(i, t.Key) {
+				kept = e.keepTrait(p, i, t, ev.Time) || kept
 			}
 		}
 	}
-	return kept
+	return kept, used
+}
+
+// keepTrait keeps what a purpose's rules read of a trait, unless a newer value
+// is kept already, and marks the segments that read it.
+func (e *Engine) keepTrait(p *subject.Purpose, purpose int, t subject.TraitUpdate, at subject.Instant) bool {
+	node := e.set.Purposes[purpose].Traits.Child(t.Key)
+	if node == nil || !setTrait(p, t.Key, node.Prune(t.Value), at) {
+		return false
+	}
+	for _, s := range e.set.TraitSegments(purpose, t.Key) {
+		e.marks.add(s, subject.ByTrait)
+	}
+	return true
 }
 
 // setTrait keeps a trait unless a newer value is kept already.

@@ -37,7 +37,7 @@ func (e *Engine) due(r *subject.Record, to subject.Instant, expiry bool) (subjec
 	grant, end, flip := subject.Never, subject.Never, subject.Never
 	for i := range r.Purposes {
 		p := &r.Purposes[i]
-		grant = min(grant, consent.Pending(&p.Basis, r.Clock))
+		grant = min(grant, e.pending(p, r.Clock))
 		if !p.Basis.Known {
 			continue
 		}
@@ -70,7 +70,7 @@ func (e *Engine) fireAt(r *subject.Record, d subject.Instant, expiry bool) {
 		expired = e.expire(r, d)
 	}
 	e.markArmed(r, d)
-	if e.decide(r, d) || granted || expired {
+	if e.decide(r, d).moved || granted || expired {
 		r.Clock = max(r.Clock, d)
 	}
 	if expired {
@@ -78,22 +78,27 @@ func (e *Engine) fireAt(r *subject.Record, d subject.Instant, expiry bool) {
 	}
 }
 
-// takeGrants puts the grants effective at d in force and marks the segments of
-// purposes that become known. It reports whether there were any.
+// takeGrants puts the grants effective at d in force, and the birthdays, and
+// marks the segments of purposes that become known. It reports whether there
+// were any.
 func (e *Engine) takeGrants(r *subject.Record, d subject.Instant) bool {
-	any := false
+	granted, any := false, false
 	for i := range r.Purposes {
 		p := &r.Purposes[i]
-		if consent.Pending(&p.Basis, r.Clock) != d {
+		if e.pending(p, r.Clock) != d {
 			continue
 		}
 		any = true
+		begun := subject.ByAge
+		if consent.Pending(&p.Basis, r.Clock) == d {
+			granted, begun = true, subject.ByGiven
+		}
 		if pi, ok := e.set.PurposeIndex(p.Key); ok {
-			e.settle(p, pi, settling{d, subject.ByExpired, subject.ByGiven})
+			e.settle(p, pi, settling{d, subject.ByExpired, subject.ByGiven, begun})
 		}
 	}
-	if any {
-		e.openFor(r, subject.ByGiven)
+	if granted {
+		e.openFor(r, d, subject.ByGiven)
 	}
 	return any
 }
@@ -108,7 +113,7 @@ func (e *Engine) expire(r *subject.Record, d subject.Instant) bool {
 		}
 		any = true
 		if pi, ok := e.set.PurposeIndex(p.Key); ok {
-			e.settle(p, pi, settling{d, subject.ByExpired, subject.ByGiven})
+			e.settle(p, pi, settling{d, subject.ByExpired, subject.ByGiven, subject.ByGiven})
 		}
 	}
 	return any

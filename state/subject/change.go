@@ -46,6 +46,16 @@ var reasonNames = [Reasons]string{"event", "trait", "time", "given", "withdrawn"
 // String is the reason as changes and metrics write it.
 func (r Reason) String() string { return reasonNames[r] }
 
+// Immediate reports whether an exit for the reason waits for no dwell and begins
+// no cooldown: the subject may not be known, or the segment is no more.
+func (r Reason) Immediate() bool {
+	switch r {
+	case ByWithdrawn, ByRefused, ByObjected, ByExpired, ByErased, ByRestricted, ByAge, ByRuleRemoved:
+		return true
+	}
+	return false
+}
+
 // ReasonOfStop returns the reason that a stop's exits bear.
 func ReasonOfStop(s Status) Reason {
 	switch s {
