@@ -41,7 +41,7 @@ func orNull(e *event) any {
 // values are the argument's values for all selected events; a list counts as its elements.
 func values(sc *scope, n *node) (all []any) {
 	sc.selected(n.args[0].src, func(e *event) bool {
-		switch v := sc.of(e, n.args[1]).(type) {
+		switch v := sc.of(e, n.args[1], nil).(type) {
 		case nil:
 		case []any:
 			all = append(all, v...)
@@ -117,4 +117,49 @@ func distinctValues(sc *scope, n *node) any {
 		}
 	}
 	return number(int64(len(seen)))
+}
+
+// mostFrequentValue is the value that occurs most often; of several the one
+// whose newest occurrence is the newest.
+func mostFrequentValue(sc *scope, n *node) any {
+	var seen []any
+	var counts []int
+	for _, v := range values(sc, n) {
+		if v == nil {
+			continue
+		}
+		count := 1
+		if i := slices.IndexFunc(seen, func(w any) bool { return equal(v, w) }); i >= 0 {
+			count += counts[i]
+			seen, counts = slices.Delete(seen, i, i+1), slices.Delete(counts, i, i+1)
+		}
+		seen, counts = append(seen, v), append(counts, count)
+	}
+	var best any
+	most := 0
+	for i, count := range counts {
+		if count >= most {
+			best, most = seen[i], count
+		}
+	}
+	return best
+}
+
+func countDays(sc *scope, n *node) any {
+	days := map[int]bool{}
+	sc.selected(n.args[0].src, func(e *event) bool { days[n.zone.day(e.at)] = true; return true })
+	return number(int64(len(days)))
+}
+
+// countPeriods counts the windows of one width, back to back from T, that hold enough events.
+func countPeriods(sc *scope, n *node) any {
+	held := map[span]int{}
+	sc.selected(n.args[0].src, func(e *event) bool { held[span(sc.at-e.at)/n.value.(span)]++; return true })
+	full := int64(0)
+	for _, count := range held {
+		if count >= n.least {
+			full++
+		}
+	}
+	return number(full)
 }

@@ -9,58 +9,77 @@ import (
 
 // pass is one decision of a subject's segments at one instant.
 type pass struct {
-	at     subject.Instant
-	timer  bool
-	only   *standing   // nil: all purposes
-	opened []*standing // whose standing or evidence the input itself changed
-	event  *event      // that was just added; nil: none
-	reason string      // of what the input brought about
-	cause  string
+	at      subject.Instant
+	timer   bool
+	only    *standing   // nil: all purposes
+	opened  []*standing // whose standing or evidence the input itself changed
+	ripened []*standing // for which the subject is old enough from this instant on
+	event   *event      // that was just added; nil: none
+	reason  string      // of what the input brought about
+	cause   string
 
-	byTime map[*segment]bool // the answers time alone would have given; made when needed
-	kept   map[*segment]bool // and those with what leaves for the retention alone
+	before memory          // as it was when the pass began
+	turned map[string]bool // keys of segments whose answers changed
+	byTime []bool          // the answers time alone would have given, by segment; made when needed
 }
 
 // decide answers all segments in order and publishes what changed. It reports
-// whether anything did.
-func (s *simulation) decide(p pass) (any bool) {
+// whether any answer did, be it only one to the condition of a held.
+func (s *simulation) decide(p pass) bool {
+	p.before, p.turned = s.memory.clone(), map[string]bool{}
 	for _, seg := range s.set.segments {
-		st := s.standing(seg.purpose)
-		if p.only != nil && p.only != st || !p.timer && s.leftForTimer(st, &p) {
+		if !s.concerns(&p, seg) {
 			continue
 		}
-		_, in := s.since[seg]
-		if s.holds(seg, &scope{at: p.at}) == in {
-			continue
+		sc := s.scope(seg, &s.memory, p.at)
+		if in := sc.answer(seg, p.immediate()); in != s.memory.member(seg) {
+			s.publish(seg, in, &p)
 		}
-		s.publish(seg, !in, &p)
-		any = true
+		if p.immediate() || !sc.purpose.known {
+			s.memory.exited[seg.index] = unset
+		}
 	}
-	return any
+	return len(p.turned) > 0 || !slices.Equal(p.before.held, s.memory.held)
+}
+
+func (s *simulation) scope(seg *segment, m *memory, at subject.Instant) *scope {
+	return &scope{sim: s, purpose: s.standing(seg.purpose), memory: m, at: at}
+}
+
+// concerns reports whether a pass decides a segment: a timer those that it is
+// set for or that depend on them, an input all that it can.
+func (s *simulation) concerns(p *pass, seg *segment) bool {
+	st := s.standing(seg.purpose)
+	switch {
+	case p.only != nil:
+		return p.only == st
+	case p.timer:
+		return s.due(seg, p.at) || slices.ContainsFunc(seg.after, func(key string) bool { return p.turned[key] })
+	}
+	return !s.leftForTimer(st, p)
 }
 
 // leftForTimer reports whether the basis ends at this very instant: a renewal
 // may still come, so that the end is left to the timer.
 func (s *simulation) leftForTimer(st *standing, p *pass) bool {
-	return p.only == nil && !slices.Contains(p.opened, st) && st.lapsing(p.at)
+	return !slices.Contains(p.opened, st) && st.lapsing(p.at)
 }
 
-// holds answers one segment; sc says at which instant and how.
-func (s *simulation) holds(seg *segment, sc *scope) bool {
-	sc.sim, sc.purpose = s, s.standing(seg.purpose)
-	return sc.purpose.known && isTrue(sc.eval(seg.rule))
-}
+// immediate reports whether the pass ignores min_dwell: one of a stop or an
+// expiry.
+func (p *pass) immediate() bool { return p.only != nil }
 
 func (s *simulation) publish(seg *segment, entered bool, p *pass) {
-	c := Change{UserID: s.id.Value, IDType: s.id.Type.String(), Segment: seg.key, Purpose: seg.purpose.key, Time: p.at}
+	c := Change{UserID: s.id.Value, IDType: s.id.Type.String(), Segment: seg.key, Purpose: seg.purpose.key, Change: "exited", Time: p.at}
 	s.explain(&c, seg, entered, p)
 	s.version++
 	c.Version = s.version
-	c.Change = "exited"
-	delete(s.since, seg)
+	p.turned[seg.key] = true
 	if entered {
 		c.Change = "entered"
-		s.since[seg] = p.at
+		s.memory.enter(seg, p.at)
+	} else {
+		s.memory.leave(seg, p.at)
 	}
 	s.changes = append(s.changes, s.stamp(c, p))
 }
@@ -74,56 +93,4 @@ func (s *simulation) stamp(c Change, p *pass) stamped {
 		first = max(first, s.current+1)
 	}
 	return stamped{Change: c, input: first, timer: true, at: p.at}
-}
-
-// explain finds the reason of a change.
-func (s *simulation) explain(c *Change, seg *segment, entered bool, p *pass) {
-	st := s.standing(seg.purpose)
-	switch {
-	case !st.known && (p.timer || p.reason == "given"):
-		c.Reason = "expired"
-	case p.timer:
-		c.Reason = s.reasonOfTime(seg, entered, p)
-	case p.only != nil:
-		c.Reason = p.reason
-	case s.answersByTime(p)[seg] == entered:
-		c.Reason, c.Tie = s.reasonOfTime(seg, entered, p), true
-	default:
-		c.Reason, c.CausedBy = p.reason, p.cause
-	}
-}
-
-// reasonOfTime tells an exit that came for the retention alone, be it of what
-// another segment counts, from all other changes by time.
-func (s *simulation) reasonOfTime(seg *segment, entered bool, p *pass) string {
-	if p.kept == nil {
-		p.kept = s.suppose(p, true)
-	}
-	if !entered && p.kept[seg] {
-		return "retention"
-	}
-	return "time"
-}
-
-// answersByTime are the answers at the pass's instant, had its input not come.
-// The first call must come before any membership changed in the pass.
-func (s *simulation) answersByTime(p *pass) map[*segment]bool {
-	if p.byTime == nil {
-		p.byTime = s.suppose(p, false)
-	}
-	return p.byTime
-}
-
-// suppose answers all segments as if the pass's input had not come, and where
-// keepAged as if what reaches the retention at this very instant still counted.
-func (s *simulation) suppose(p *pass, keepAged bool) map[*segment]bool {
-	answers := map[*segment]bool{}
-	for _, seg := range s.set.segments {
-		if slices.Contains(p.opened, s.standing(seg.purpose)) {
-			_, answers[seg] = s.since[seg]
-			continue
-		}
-		answers[seg] = s.holds(seg, &scope{at: p.at, without: p.event, answers: answers, keepAged: keepAged})
-	}
-	return answers
 }

@@ -11,11 +11,13 @@ type function func(sc *scope, n *node) any
 type scope struct {
 	sim      *simulation
 	purpose  *standing
+	segment  *segment        // that is decided; nil: none
+	memory   *memory         // of earlier answers
 	at       subject.Instant // T
 	event    *event          // whose properties where and aggregates see
+	previous *event          // that it follows
 	without  *event          // is taken as if it had not come; nil: none
 	keepAged bool            // the retention bound includes its own instant
-	answers  map[*segment]bool
 	locals   *local
 }
 
@@ -64,7 +66,10 @@ func (sc *scope) name(name string) any {
 			return l.value
 		}
 	}
-	if sc.event == nil {
+	switch {
+	case name == "previous":
+		return orNull(sc.previous)
+	case sc.event == nil:
 		return nil
 	}
 	return sc.event.part(name)
@@ -95,79 +100,28 @@ func (sc *scope) isLocal(name string) bool {
 
 // trait is the value that the newest identify with that key gave it.
 func (sc *scope) trait(key string) any {
-	for i := len(sc.purpose.identifies) - 1; i >= 0; i-- {
-		e := sc.purpose.identifies[i]
-		if v, ok := e.traits[key]; ok && e != sc.without {
+	list := sc.purpose.identifies
+	if key == sc.purpose.birthTrait {
+		list = sc.purpose.births
+	}
+	return newestTrait(list, key, sc.without)
+}
+
+func newestTrait(list []*event, key string, without *event) any {
+	for i := len(list) - 1; i >= 0; i-- {
+		if v, ok := list[i].traits[key]; ok && list[i] != without {
 			return v
 		}
 	}
 	return nil
 }
 
-// selected calls yield for each event of a source, oldest first, until it returns false.
-func (sc *scope) selected(src *source, yield func(*event) bool) {
-	for _, e := range sc.purpose.events[src.name] {
-		if e != sc.without && sc.retained(e) && sc.passes(src, e) && !yield(e) {
-			return
-		}
-	}
-}
-
-func (sc *scope) retained(e *event) bool {
-	oldest := minus(sc.at, sc.purpose.retention)
-	return e.at <= sc.at && (e.at > oldest || sc.keepAged && e.at == oldest)
-}
-
-func (sc *scope) passes(src *source, e *event) bool {
-	for i := range src.filters {
-		if !sc.keeps(&src.filters[i], e) {
-			return false
-		}
-	}
-	return true
-}
-
-func (sc *scope) keeps(f *filter, e *event) bool {
-	switch f.method {
-	case "where":
-		return isTrue(sc.of(e, f.predicate))
-	case "since":
-		c, ok := compare(e.at, sc.eval(f.at))
-		return ok && c >= 0
-	case "until":
-		c, ok := compare(e.at, sc.eval(f.at))
-		return ok && c <= 0
-	}
-	return e.at > minus(sc.at, f.far) && e.at <= minus(sc.at, f.near)
-}
-
-// of evaluates a predicate or an argument for one event, which depends on
-// nothing else and so is remembered with it.
-func (sc *scope) of(e *event, n *node) any {
-	if e.memo == nil {
-		e.memo = make([]*memo, sc.sim.set.memos)
-	}
-	if e.memo[n.memo] == nil {
-		inner := scope{sim: sc.sim, purpose: sc.purpose, at: sc.at, event: e}
-		e.memo[n.memo] = &memo{inner.eval(n)}
-	}
-	return e.memo[n.memo].value
-}
-
-// answer is the published answer of another segment.
-func (sc *scope) answer(key string) bool {
+// published is the published answer of another segment.
+func (sc *scope) published(key string) bool {
 	for _, s := range sc.sim.set.segments {
 		if s.key == key && s.purpose == sc.purpose.purpose {
-			return sc.answered(s)
+			return sc.memory.member(s)
 		}
 	}
 	return false
-}
-
-func (sc *scope) answered(s *segment) bool {
-	if sc.answers != nil {
-		return sc.answers[s]
-	}
-	_, in := sc.sim.since[s]
-	return in
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/segmentd/segmentd/state/subject"
 )
 
-var functions = map[string]function{
+var functions = withGetters(map[string]function{
 	"_&&_": func(sc *scope, n *node) any { return isTrue(sc.eval(n.args[0])) && isTrue(sc.eval(n.args[1])) },
 	"_||_": func(sc *scope, n *node) any { return isTrue(sc.eval(n.args[0])) || isTrue(sc.eval(n.args[1])) },
 	"!_":   strict(func(a []any) any { return !isTrue(a[0]) }),
@@ -50,12 +50,16 @@ var functions = map[string]function{
 	"int":       strict(func(a []any) any { return toWhole(a[0]) }),
 	"string":    strict(func(a []any) any { return toText(a[0]) }),
 
-	"segment": func(sc *scope, n *node) any { return sc.answer(n.args[0].value.(string)) },
+	"segment": func(sc *scope, n *node) any { return sc.published(n.args[0].value.(string)) },
 	"list":    func(sc *scope, n *node) any { return sc.listed(n.args[0].value.(string)) },
 	"bucket":  func(sc *scope, n *node) any { return sc.bucket(n.args[0].value.(string)) },
 	"ago":     func(sc *scope, n *node) any { return minus(sc.at, n.value.(span)) },
 	"ahead":   func(sc *scope, n *node) any { return plus(sc.at, n.value.(span)) },
-}
+
+	"anniversary":   anniversary,
+	"local_hour":    localHour,
+	"local_weekday": localWeekday,
+})
 
 // strict evaluates all arguments first.
 func strict(f func([]any) any) function {
@@ -90,8 +94,8 @@ func (sc *scope) turnsAt(moving *node, fixed any) {
 	if moving.name == "ahead" {
 		d = -d
 	}
-	sc.sim.wake(t + subject.Instant(d))
-	sc.sim.wake(t + subject.Instant(d) + 1)
+	sc.wake(t + subject.Instant(d))
+	sc.wake(t + subject.Instant(d) + 1)
 }
 
 func arithmetic(f func(x, y *big.Rat) any) function {

@@ -13,12 +13,12 @@ import (
 type standing struct {
 	*purpose
 	decisions  []*decision
-	opened     bool // the subject has had an input
-	known      bool // as of the last settlement
-	since      subject.Instant
-	until      subject.Instant
-	events     map[string][]*event // by name, by (timestamp, arrival)
-	identifies []*event            // by (timestamp, arrival)
+	opened     bool     // the subject has had an input
+	basis      period   // as of the last settlement
+	period              // in which the subject is known: its basis holds, and it is of age
+	events     []*event // by (timestamp, order of application)
+	identifies []*event
+	births     []*event // identifies that give or remove the birthdate
 }
 
 // period is whether a basis holds, since when without a break, and until when.
@@ -64,8 +64,8 @@ func (p *standing) counts(d *decision) bool {
 	return d.status == "given" && (d.explicit || !p.explicit)
 }
 
-// period recomputes from all decisions how the basis stands at an instant.
-func (p *standing) period(at subject.Instant) period {
+// basisAt recomputes from all decisions how the basis stands at an instant.
+func (p *standing) basisAt(at subject.Instant) period {
 	_, stopped := p.stop()
 	grants := p.grants(at)
 	if !p.consent {
@@ -92,47 +92,54 @@ func (p *standing) period(at subject.Instant) period {
 }
 
 // settle brings the standing to an instant and forgets what lies outside the
-// period that then holds. It reports whether any of that changed anything.
-func (p *standing) settle(at subject.Instant) bool {
-	now := p.period(at)
-	if now.known == p.known && now.since == p.since {
-		p.until = now.until
-		return false
+// period that then holds. It reports whether the period is another one now, and
+// whether that changed what is known.
+func (p *standing) settle(at subject.Instant) (moved, changed bool) {
+	basis, now := p.basisAt(at), p.periodAt(at)
+	moved = basis.differs(p.basis) || now.differs(p.period)
+	changed = basis.known != p.basis.known || now.known != p.known
+	p.basis, p.period = basis, now
+	if moved {
+		changed = p.forget() || changed
 	}
-	changed := now.known != p.known
-	p.known, p.since, p.until = now.known, now.since, now.until
-	return p.forget() || changed
+	return moved, changed
 }
 
-func (p *standing) forget() (any bool) {
-	outside := func(e *event) bool { return !p.known || e.at < p.since }
-	for name, list := range p.events {
-		any = any || slices.ContainsFunc(list, outside)
-		p.events[name] = slices.DeleteFunc(list, outside)
-	}
-	any = any || slices.ContainsFunc(p.identifies, outside)
-	p.identifies = slices.DeleteFunc(p.identifies, outside)
-	return any
+// differs reports whether two periods begin differently.
+func (p period) differs(q period) bool { return p.known != q.known || p.since != q.since }
+
+// excludes reports whether an event lies outside the period.
+func (p period) excludes(e *event) bool { return !p.known || e.at < p.since }
+
+// forget drops what lies outside the period.
+func (p *standing) forget() bool {
+	before := len(p.events) + len(p.identifies) + len(p.births)
+	p.events = slices.DeleteFunc(p.events, p.period.excludes)
+	p.identifies = slices.DeleteFunc(p.identifies, p.period.excludes)
+	p.births = slices.DeleteFunc(p.births, p.basis.excludes)
+	return len(p.events)+len(p.identifies)+len(p.births) != before
 }
 
 // lapsing reports whether the basis ends by itself at or before an instant.
 func (p *standing) lapsing(at subject.Instant) bool {
-	return p.known && !p.period(at).known
+	return p.basis.known && !p.basisAt(at).known
 }
 
 // admits is the gate: whether an event may be used when it is decided at an instant.
 func (p *standing) admits(e *event, at subject.Instant) bool {
-	now := p.period(at)
-	return now.known && e.at >= now.since && !e.denied[strings.ToLower(p.key)]
+	return p.uses(e) && !p.denies(e) && !p.periodAt(at).excludes(e)
 }
+
+// denies reports whether the event's own consent excludes the purpose.
+func (p *standing) denies(e *event) bool { return e.denied[strings.ToLower(p.key)] }
 
 // uses reports whether a rule of the purpose reads the event at all.
 func (p *standing) uses(e *event) bool {
 	if e.name != "" {
-		return p.reads.events[e.name]
+		return slices.ContainsFunc(p.reads.names, func(s *source) bool { return s.names(e) })
 	}
 	for key := range e.traits {
-		if p.reads.traits[key] {
+		if p.reads.traits[key] && key != p.birthTrait {
 			return true
 		}
 	}
@@ -145,7 +152,7 @@ func (p *standing) add(e *event) {
 		p.identifies = insert(p.identifies, e)
 		return
 	}
-	p.events[e.name] = insert(p.events[e.name], e)
+	p.events = insert(p.events, e)
 }
 
 func insert(list []*event, e *event) []*event {

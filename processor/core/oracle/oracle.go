@@ -35,8 +35,9 @@ type Options struct {
 	DedupeWindow  time.Duration   // 0: 24h
 	// Bucket gives bucket(salt); nil: every bucket is 0.
 	Bucket func(id subject.ID, salt string) *big.Rat
-	// Exhaustive decides every subject also a microsecond before and after each
-	// instant at which something could change. It must change nothing.
+	// Exhaustive decides every segment, not only those that an instant concerns,
+	// also a microsecond before and after each instant at which something could
+	// change, and at many at which nothing can. It must change nothing.
 	Exhaustive bool
 }
 

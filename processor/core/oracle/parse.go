@@ -19,7 +19,10 @@ type node struct {
 	args  []*node // operand of a selection, arguments, elements, keys and values in turn
 	call  function
 	src   *source
-	memo  int // slot of an event that remembers the node's value for it
+	memo  int // slot of an event that remembers the node's value for it; forgetful: none
+	zone  *zone
+	held  int // index of a held among all helds
+	least int // of periods: the events that a window must hold
 }
 
 type nodeKind int
@@ -34,19 +37,6 @@ const (
 	sourceNode
 )
 
-// source is events(name) with the methods called on it.
-type source struct {
-	name    string
-	filters []filter
-}
-
-type filter struct {
-	method    string // where within between since until
-	predicate *node  // of where
-	far, near span   // of within and between: the window is (T - far, T - near]
-	at        *node  // of since and until
-}
-
 var errRule = errors.New("a rule the oracle cannot read")
 
 // converter turns cel-go's tree into ours for one segment.
@@ -58,14 +48,16 @@ type converter struct {
 	locals map[string]bool // variables of list macros around
 }
 
-// parseWhen parses a segment's rule.
-func (set *ruleSet) parseWhen(s *segment, when string, lets map[string]string) error {
-	p, err := parser.NewParser(parser.EnableIdentEscapeSyntax(true))
-	if err != nil {
+// parseConditions parses a segment's when and stay_while.
+func (set *ruleSet) parseConditions(s *segment, e segmentEntry, lets map[string]string) (err error) {
+	c := &converter{set: set, seg: s, lets: lets, locals: map[string]bool{}}
+	if c.parser, err = parser.NewParser(parser.EnableIdentEscapeSyntax(true)); err != nil {
 		return err
 	}
-	c := &converter{set: set, seg: s, lets: lets, parser: p, locals: map[string]bool{}}
-	s.rule, err = c.text(when)
+	if s.when, err = c.text(e.When); err != nil || e.StayWhile == "" {
+		return err
+	}
+	s.stay, err = c.text(e.StayWhile)
 	return err
 }
 
@@ -214,6 +206,38 @@ func (c *converter) special(name string, args []*node) (*node, error) {
 	case name == "ago" || name == "ahead":
 		d, err := c.span(args[0])
 		return &node{kind: callNode, name: name, value: d, call: functions[name]}, err
+	case name == "held":
+		return c.held(args)
+	case zoned[name]:
+		return c.zoned(name, args)
 	}
 	return nil, nil
+}
+
+// held numbers a held, one within another first.
+func (c *converter) held(args []*node) (*node, error) {
+	if len(c.locals) > 0 {
+		return nil, fmt.Errorf("held inside a list macro: %w", errRule)
+	}
+	d, err := c.span(args[1])
+	n := &node{kind: callNode, name: "held", args: args[:1], value: d, call: heldAnswer, held: c.set.helds}
+	c.set.helds++
+	c.seg.helds = append(c.seg.helds, n)
+	return n, err
+}
+
+// zoned converts a function whose last argument is a zone, which a getter may
+// leave out for UTC.
+func (c *converter) zoned(name string, args []*node) (n *node, err error) {
+	n = &node{kind: callNode, name: name, args: args, call: functions[name]}
+	text := "UTC"
+	if _, getter := getters[name]; !getter || len(args) > 1 {
+		text, _ = args[len(args)-1].value.(string)
+		n.args = args[:len(args)-1]
+	}
+	if n.zone, err = c.set.zone(text); err != nil || name != "anniversary" {
+		return n, err
+	}
+	n.value, err = c.span(args[1])
+	return n, err
 }

@@ -1,16 +1,21 @@
 package oracle
 
 import (
+	"errors"
 	"fmt"
+	"math/big"
 	"slices"
-	"strings"
 )
 
+// forgetful is the memo of an expression whose value for an event is not always the same.
+const forgetful = -1
+
 var (
-	sourceMethods = map[string]bool{"where": true, "within": true, "between": true, "since": true, "until": true}
-	aggregates    = map[string]function{
+	errWhole   = errors.New("not a whole number")
+	aggregates = map[string]function{
 		"exists": anyEvent, "count": countEvents, "first": firstEvent, "last": lastEvent, "distinct": distinctValues,
 		"sum": sumValues, "avg": averageValue, "min": smallestValue, "max": largestValue,
+		"most_frequent": mostFrequentValue, "days": countDays, "periods": countPeriods,
 	}
 )
 
@@ -19,16 +24,13 @@ func (c *converter) events(args []*node) (*node, error) {
 	if !ok {
 		return nil, errRule
 	}
-	if strings.HasSuffix(name, "*") {
-		return nil, fmt.Errorf("event names with *: %w", ErrNotAvailable)
-	}
 	return c.source(&source{name: name}), nil
 }
 
 // source makes a node of a source and notes that the purpose reads it.
 func (c *converter) source(s *source) *node {
 	r := &c.seg.purpose.reads
-	r.events[s.name] = true
+	r.names = append(r.names, s)
 	return &node{kind: sourceNode, src: s}
 }
 
@@ -45,11 +47,39 @@ func (c *converter) narrow(method string, args []*node) (*node, error) {
 		if f.far, err = c.span(args[1]); err == nil {
 			f.near, err = c.span(args[2])
 		}
+	case "since_midnight":
+		if f.days, err = whole(args[1]); err == nil {
+			text, _ := args[2].value.(string)
+			f.zone, err = c.set.zone(text)
+		}
+	case "followed_by", "not_followed_by":
+		f.then, f.gap, err = c.follower(args[1:])
 	default:
-		f.at = args[1]
+		f.at = (&scope{}).eval(args[1])
 	}
-	old := args[0].src
-	return c.source(&source{name: old.name, filters: append(slices.Clone(old.filters), f)}), err
+	return c.source(args[0].src.with(f)), err
+}
+
+// follower reads the pairs of a funnel: a.followed_by(b, d1, c, d2) is
+// a.followed_by(b.followed_by(c, d2), d1).
+func (c *converter) follower(args []*node) (then *source, gap span, err error) {
+	if len(args) < 2 || args[0].kind != sourceNode {
+		return nil, 0, errRule
+	}
+	then = args[0].src
+	if len(args) > 2 {
+		next, after, err := c.follower(args[2:])
+		if err != nil {
+			return nil, 0, err
+		}
+		then = then.with(filter{method: "followed_by", then: next, gap: after})
+	}
+	gap, err = c.span(args[1])
+	return then, gap, err
+}
+
+func (s *source) with(f filter) *source {
+	return &source{name: s.name, filters: append(slices.Clone(s.filters), f)}
 }
 
 func (c *converter) aggregate(name string, args []*node) (*node, error) {
@@ -57,19 +87,41 @@ func (c *converter) aggregate(name string, args []*node) (*node, error) {
 	if !ok {
 		return nil, fmt.Errorf("%s: %w", name, ErrNotAvailable)
 	}
-	for _, a := range args[1:] {
-		c.remembered(a)
+	n := &node{kind: callNode, name: name, args: args, call: f}
+	u := use{source: args[0].src}
+	var err error
+	switch name {
+	case "days":
+		text, _ := args[1].value.(string)
+		n.zone, err = c.set.zone(text)
+	case "periods":
+		n.least = 1
+		if u.width, err = c.span(args[1]); err == nil && len(args) > 2 {
+			n.least, err = whole(args[2])
+		}
+		n.value = u.width
+	default:
+		for _, a := range args[1:] {
+			c.remembered(a)
+		}
 	}
-	r := &c.seg.purpose.reads
-	r.sources = append(r.sources, args[0].src)
-	return &node{kind: callNode, name: name, args: args, call: f}, nil
+	c.seg.uses = append(c.seg.uses, u)
+	return n, err
 }
 
-// remembered gives a node a memo slot.
+// remembered gives a node a memo slot, if its value depends on one event alone.
 func (c *converter) remembered(n *node) *node {
+	if n.mentions("previous") {
+		n.memo = forgetful
+		return n
+	}
 	n.memo = c.set.memos
 	c.set.memos++
 	return n
+}
+
+func (n *node) mentions(name string) bool {
+	return n.kind == nameNode && n.name == name || slices.ContainsFunc(n.args, func(a *node) bool { return a.mentions(name) })
 }
 
 // span reads a literal duration and notes that answers can change by it.
@@ -78,4 +130,13 @@ func (c *converter) span(n *node) (span, error) {
 	d, err := parseDuration(text)
 	c.seg.purpose.reads.spans[d] = true
 	return d, err
+}
+
+// whole reads a literal whole number.
+func whole(n *node) (int, error) {
+	r, ok := n.value.(*big.Rat)
+	if !ok || !r.IsInt() || r.Sign() < 0 || !r.Num().IsInt64() {
+		return 0, errWhole
+	}
+	return int(r.Num().Int64()), nil
 }

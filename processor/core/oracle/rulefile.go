@@ -17,33 +17,43 @@ type ruleSet struct {
 	segments []*segment // in decision order
 	lists    map[string]map[string]bool
 	minima   []minimum
+	zones    map[string]*zone
 	memos    int // how many memo slots an event needs
+	helds    int // how many helds the rules have
 }
 
 type purpose struct {
-	key       string
-	consent   bool // the basis holds only by a grant
-	explicit  bool // only explicit grants count
-	objection bool // an objection ends a basis other than consent
-	expires   span // age at which a grant no longer counts; 0: none
-	retention span
-	assumed   bool // every subject has consented before its first input
-	reads     reads
+	key        string
+	consent    bool // the basis holds only by a grant
+	explicit   bool // only explicit grants count
+	objection  bool // an objection ends a basis other than consent
+	expires    span // age at which a grant no longer counts; 0: none
+	retention  span
+	minAge     int    // in years; 0: none
+	birthTrait string // with it
+	assumed    bool   // every subject has consented before its first input
+	reads      reads
+	segments   []*segment
 }
 
 // reads is what the rules of one purpose look at.
 type reads struct {
-	events  map[string]bool
-	traits  map[string]bool
-	spans   map[span]bool // of windows, ago and ahead
-	sources []*source
+	names  []*source // every source and follower, for its name
+	traits map[string]bool
+	spans  map[span]bool // every duration that the rules name
 }
 
 type segment struct {
-	key     string
-	purpose *purpose
-	rule    *node
-	after   []string // segments it names
+	key      string
+	index    int // among all segments
+	purpose  *purpose
+	when     *node
+	stay     *node // nil: none
+	dwell    span
+	cooldown span
+	after    []string // segments it names
+	uses     []use
+	helds    []*node // one within another first
 }
 
 // minimum is a field with a declared smallest value.
@@ -72,7 +82,8 @@ type purposeEntry struct {
 	DirectMarketing     bool   `yaml:"direct_marketing"`
 	ConsentExpiresAfter string `yaml:"consent_expires_after"`
 	Retention           string
-	MinAge              int `yaml:"min_age"`
+	MinAge              int    `yaml:"min_age"`
+	BirthdateTrait      string `yaml:"birthdate_trait"`
 }
 
 type segmentEntry struct {
@@ -88,7 +99,7 @@ func parseRules(dir fs.FS) (*ruleSet, error) {
 	if err != nil {
 		return nil, err
 	}
-	set := &ruleSet{lists: map[string]map[string]bool{}}
+	set := &ruleSet{lists: map[string]map[string]bool{}, zones: map[string]*zone{}}
 	if err := set.addPurposes(merged); err != nil {
 		return nil, err
 	}
@@ -147,9 +158,9 @@ func (set *ruleSet) addPurposes(f *ruleFile) error {
 }
 
 func (e purposeEntry) purpose() (*purpose, error) {
-	p := &purpose{key: e.Key, reads: reads{events: map[string]bool{}, traits: map[string]bool{}, spans: map[span]bool{}}}
-	if e.MinAge != 0 {
-		return nil, fmt.Errorf("min_age: %w", ErrNotAvailable)
+	p := &purpose{key: e.Key, minAge: e.MinAge, reads: reads{traits: map[string]bool{}, spans: map[span]bool{}}}
+	if p.minAge > 0 {
+		p.birthTrait = e.BirthdateTrait
 	}
 	switch e.LawfulBasis {
 	case "consent", "explicit_consent":
@@ -162,10 +173,8 @@ func (e purposeEntry) purpose() (*purpose, error) {
 		return nil, fmt.Errorf("lawful basis %q: %w", e.LawfulBasis, ErrNotAvailable)
 	}
 	var err error
-	if e.ConsentExpiresAfter != "" {
-		if p.expires, err = parseDuration(e.ConsentExpiresAfter); err != nil {
-			return nil, err
-		}
+	if p.expires, err = optionalDuration(e.ConsentExpiresAfter); err != nil {
+		return nil, err
 	}
 	p.retention, err = parseDuration(e.Retention)
 	p.reads.spans[p.retention] = true
@@ -201,20 +210,28 @@ func (set *ruleSet) addData(dir fs.FS, f *ruleFile) error {
 
 func (set *ruleSet) addSegments(f *ruleFile) error {
 	for _, e := range f.Segments {
-		if e.StayWhile != "" || e.MinDwell != "" || e.Cooldown != "" {
-			return fmt.Errorf("segment %s: stay_while, min_dwell, cooldown: %w", e.Key, ErrNotAvailable)
-		}
-		p := set.purpose(e.Purpose)
-		if p == nil {
-			return fmt.Errorf("segment %s: purpose %q is not declared", e.Key, e.Purpose)
-		}
-		s := &segment{key: e.Key, purpose: p}
-		if err := set.parseWhen(s, e.When, f.Let); err != nil {
+		s, err := set.parseSegment(e, f.Let)
+		if err != nil {
 			return fmt.Errorf("segment %s: %w", e.Key, err)
 		}
 		set.segments = append(set.segments, s)
+		s.purpose.segments = append(s.purpose.segments, s)
 	}
 	return nil
+}
+
+func (set *ruleSet) parseSegment(e segmentEntry, lets map[string]string) (s *segment, err error) {
+	s = &segment{key: e.Key, index: len(set.segments), purpose: set.purpose(e.Purpose)}
+	if s.purpose == nil {
+		return nil, fmt.Errorf("purpose %q is not declared", e.Purpose)
+	}
+	if s.dwell, err = optionalDuration(e.MinDwell); err != nil {
+		return nil, err
+	}
+	if s.cooldown, err = optionalDuration(e.Cooldown); err != nil {
+		return nil, err
+	}
+	return s, set.parseConditions(s, e, lets)
 }
 
 func (set *ruleSet) purpose(key string) *purpose {
@@ -275,14 +292,4 @@ func (m minimum) strike(root string, v any) {
 		}
 		v = fields[key]
 	}
-}
-
-// bound is the oldest age at which an event can still count for the source.
-func (s *source) bound(retention span) span {
-	for _, f := range s.filters {
-		if f.far != 0 {
-			retention = min(retention, f.far)
-		}
-	}
-	return retention
 }

@@ -2,7 +2,6 @@ package oracle
 
 import (
 	"slices"
-	"sort"
 	"time"
 
 	"github.com/segmentd/segmentd/state/subject"
@@ -16,9 +15,9 @@ type simulation struct {
 	clocks   []subject.Instant // of the whole input, after each of its records
 	clock    subject.Instant   // the subject's
 	examined subject.Instant   // no answer changes by itself up to here
-	wakes    []subject.Instant // when something could change, ascending
+	wakes    []wakes           // by segment; the last of all segments
 	purposes []*standing
-	since    map[*segment]subject.Instant // memberships
+	memory   memory
 	seen     []seenMessage
 	began    bool // it has had an input that opens what needs no decision: any but a stop
 	version  uint64
@@ -36,9 +35,9 @@ const rememberedMessages = 64
 
 func newSimulation(set *ruleSet, opts Options, clocks []subject.Instant, id subject.ID) *simulation {
 	s := &simulation{set: set, opts: opts, clocks: clocks, id: id, clock: subject.LongAgo, examined: subject.LongAgo,
-		since: map[*segment]subject.Instant{}}
+		wakes: make([]wakes, len(set.segments)+1), memory: newMemory(set)}
 	for _, p := range set.purposes {
-		st := &standing{purpose: p, events: map[string][]*event{}}
+		st := &standing{purpose: p}
 		if p.assumed {
 			st.decisions = []*decision{{purpose: p, status: "given", explicit: true, key: subject.LongAgo, expires: subject.Never}}
 		}
@@ -69,118 +68,93 @@ func (s *simulation) standing(p *purpose) *standing {
 	return s.purposes[i]
 }
 
-// fireBefore decides at every instant before the limit at which anything could change.
-func (s *simulation) fireBefore(limit subject.Instant) {
-	for s.examined < limit-1 {
-		next, ok := s.nextWake()
-		if !ok || next >= limit {
-			break
-		}
-		s.timer(next)
-		s.examined = next
-	}
-	s.examined = max(s.examined, limit-1)
-}
-
-func (s *simulation) nextWake() (subject.Instant, bool) {
-	i := sort.Search(len(s.wakes), func(i int) bool { return s.wakes[i] > s.examined })
-	if i == len(s.wakes) {
-		return 0, false
-	}
-	return s.wakes[i], true
-}
-
-// wake makes the simulation look at an instant.
-func (s *simulation) wake(at subject.Instant) {
-	s.wakeExactly(at)
-	if s.opts.Exhaustive {
-		s.wakeExactly(at - 1)
-		s.wakeExactly(at + 1)
-	}
-}
-
-func (s *simulation) wakeExactly(at subject.Instant) {
-	if at < s.clock || at > s.clocks[len(s.clocks)-1] {
-		return
-	}
-	if i, found := slices.BinarySearch(s.wakes, at); !found {
-		s.wakes = slices.Insert(s.wakes, i, at)
-	}
-}
-
-// timer decides at an instant that the clock has passed. Only a timer that
-// changes something moves the subject's clock.
-func (s *simulation) timer(at subject.Instant) {
-	lapsed := false
-	for _, p := range s.purposes {
-		lapsed = p.settle(at) || lapsed
-	}
-	if s.decide(pass{at: at, timer: true}) || lapsed {
-		s.moveTo(at)
-	}
-}
-
-// moveTo sets the subject's clock.
-func (s *simulation) moveTo(at subject.Instant) {
-	s.clock = at
-	i := sort.Search(len(s.wakes), func(i int) bool { return s.wakes[i] >= at })
-	s.wakes = s.wakes[i:]
-	s.reexamine()
-}
-
-// reexamine forgets that instants were examined before the state changed; that
-// of the clock itself too, at which a basis may end that an input left alone.
-func (s *simulation) reexamine() { s.examined = max(s.clock, subject.LongAgo+1) - 1 }
-
 // takeEvent takes in an event; one that no rule reads does no more than make
 // the subject known.
 func (s *simulation) takeEvent(e *event) {
-	at := max(e.at, s.clock)
-	reason := "event"
+	p := pass{at: max(e.at, s.clock), reason: "event", cause: e.id}
 	if e.name == "" {
-		reason = "trait"
+		p.reason = "trait"
 	}
-	if !slices.ContainsFunc(s.purposes, func(p *standing) bool { return p.uses(e) }) {
-		s.openOnly(at, reason)
+	if !slices.ContainsFunc(s.purposes, func(st *standing) bool { return st.uses(e) || st.givesBirth(e) }) {
+		p.cause = ""
+		s.openOnly(p)
 		return
 	}
-	if s.began && (s.isDuplicate(e) || !slices.ContainsFunc(s.purposes, func(p *standing) bool { return p.uses(e) && p.admits(e, at) })) {
+	admitting := func(st *standing) bool { return st.takesBirth(e, p.at) || st.admits(e, p.at) }
+	if s.began && (s.isDuplicate(e) || !slices.ContainsFunc(s.purposes, admitting)) {
 		return
 	}
-	s.expire(at)
-	opened := s.open(at)
-	var admitting []*standing
-	for _, p := range s.purposes {
-		if p.uses(e) && p.admits(e, at) {
-			admitting = append(admitting, p)
-		}
-	}
-	applied := len(admitting) > 0 && !s.isDuplicate(e)
-	if !applied && len(opened) == 0 {
+	s.expire(p.at)
+	p.opened = s.open(p.at)
+	applied := !s.isDuplicate(e) && slices.ContainsFunc(s.purposes, admitting)
+	if !applied && len(p.opened) == 0 {
 		return
 	}
-	p := pass{at: at, opened: opened, reason: reason, cause: e.id}
-	s.moveTo(at)
+	s.moveTo(p.at)
+	p.ripened = s.ripen(p.at)
 	if applied {
 		p.event = e
-		s.apply(e, admitting)
+		p.opened = append(p.opened, s.apply(e)...)
 	}
 	s.decide(p)
 }
 
-func (s *simulation) apply(e *event, admitting []*standing) {
+// apply keeps an event for the purposes that admit it, and returns those whose
+// standing its birthdate changed.
+func (s *simulation) apply(e *event) (changed []*standing) {
 	touched := false
-	for _, p := range admitting {
-		p.add(e)
-		for d := range p.reads.spans {
-			s.wake(e.at + subject.Instant(d))
+	for _, p := range s.purposes {
+		if p.takesBirth(e, s.clock) {
+			touched = s.takeBirth(p, e) || touched
+			if _, other := s.settle(p, s.clock); other {
+				changed = append(changed, p)
+			}
 		}
-		touched = touched || s.touches(e, p)
+		if p.admits(e, s.clock) {
+			p.add(e)
+			s.wakeFor(e, p)
+			touched = touched || s.touches(e, p)
+		}
 	}
 	if touched && e.id != "" {
 		s.seen = append(s.seen, seenMessage{e.id, s.clock})
 		s.seen = s.seen[max(0, len(s.seen)-rememberedMessages):]
 	}
+	return changed
+}
+
+// takeBirth keeps a birthdate, and reports whether it is the newest.
+func (s *simulation) takeBirth(p *standing, e *event) bool {
+	p.births = insert(p.births, e)
+	if turn, ok := p.turn(p.basis); ok {
+		s.wakeAll(turn)
+	}
+	return equal(newestTrait(p.births, p.birthTrait, nil), e.traits[p.birthTrait])
+}
+
+// ripen makes the subject known for the purposes for which it is now old
+// enough, and returns them.
+func (s *simulation) ripen(at subject.Instant) (ripened []*standing) {
+	for _, p := range s.purposes {
+		if p.minAge > 0 && !p.known && p.periodAt(at).known {
+			s.settle(p, at)
+			ripened = append(ripened, p)
+		}
+	}
+	return ripened
+}
+
+// settle brings a purpose to an instant, and forgets also what depends on
+// answers given before its period.
+func (s *simulation) settle(p *standing, at subject.Instant) (moved, changed bool) {
+	if moved, changed = p.settle(at); !moved {
+		return false, changed
+	}
+	before := p.since
+	if !p.known {
+		before = subject.Never
+	}
+	return true, s.memory.forget(p.purpose, before) || changed
 }
 
 func (s *simulation) isDuplicate(e *event) bool {
@@ -195,30 +169,32 @@ func (s *simulation) touches(e *event, p *standing) bool {
 	sc := &scope{sim: s, purpose: p, at: s.clock}
 	if e.name == "" {
 		for key, v := range e.traits {
-			if p.reads.traits[key] && equal(sc.trait(key), v) {
+			if p.reads.traits[key] && key != p.birthTrait && equal(sc.trait(key), v) {
 				return true
 			}
 		}
 		return false
 	}
-	return slices.ContainsFunc(p.reads.sources, func(src *source) bool {
-		if src.name != e.name || e.at <= minus(s.clock, src.bound(p.retention)) {
-			return false
-		}
-		return !slices.ContainsFunc(src.filters, func(f filter) bool { return f.far == 0 && !sc.keeps(&f, e) })
+	return slices.ContainsFunc(p.segments, func(seg *segment) bool {
+		return slices.ContainsFunc(seg.uses, func(u use) bool {
+			return e.at > minus(s.clock, u.source.bound(p.retention)) && u.source.concerns(sc, e)
+		})
 	})
 }
 
 // open makes the subject known, at its first input, for the purposes that need
-// no decision, and returns them.
+// no decision, and returns those whose basis holds.
 func (s *simulation) open(at subject.Instant) (opened []*standing) {
 	if s.began {
 		return nil
 	}
 	s.began = true
+	if s.opts.Exhaustive {
+		s.wakeOnGrid()
+	}
 	for _, p := range s.purposes {
 		p.opened = true
-		if p.settle(at); p.known {
+		if s.settle(p, at); p.basis.known {
 			opened = append(opened, p)
 		}
 	}
@@ -231,8 +207,8 @@ func (s *simulation) expire(at subject.Instant) {
 		if !p.lapsing(at) {
 			continue
 		}
-		end := max(p.until, s.clock)
-		p.settle(at)
+		end := max(p.basis.until, s.clock)
+		s.settle(p, at)
 		s.decide(pass{at: end, only: p, reason: "expired"})
 		s.moveTo(end)
 	}
@@ -240,27 +216,28 @@ func (s *simulation) expire(at subject.Instant) {
 
 // takeGrant takes in a consent; one that a stop has beaten has no effect.
 func (s *simulation) takeGrant(d *decision) {
-	p := s.standing(d.purpose)
-	at := max(d.key, s.clock)
-	if stop, stopped := p.stop(); stopped && d.key <= stop {
+	st := s.standing(d.purpose)
+	p := pass{at: max(d.key, s.clock), reason: "given"}
+	if stop, stopped := st.stop(); stopped && d.key <= stop {
 		return
 	}
-	opened := s.open(at)
-	p.decisions = append(p.decisions, d)
-	s.moveTo(at)
-	s.wake(d.key)
-	s.wake(d.expires)
-	if p.settle(at) {
-		opened = append(opened, p)
+	p.opened = s.open(p.at)
+	st.decisions = append(st.decisions, d)
+	s.moveTo(p.at)
+	s.wakeAll(d.key)
+	s.wakeAll(d.expires)
+	p.ripened = s.ripen(p.at)
+	if _, changed := s.settle(st, p.at); changed {
+		p.opened = append(p.opened, st)
 	}
-	s.decide(pass{at: at, opened: opened, reason: "given"})
+	s.decide(p)
 }
 
 // openOnly is the effect of an input that has no other.
-func (s *simulation) openOnly(at subject.Instant, reason string) {
-	if opened := s.open(at); len(opened) > 0 {
-		s.moveTo(at)
-		s.decide(pass{at: at, opened: opened, reason: reason})
+func (s *simulation) openOnly(p pass) {
+	if p.opened = s.open(p.at); len(p.opened) > 0 {
+		s.moveTo(p.at)
+		s.decide(p)
 	}
 }
 
@@ -273,7 +250,7 @@ func (s *simulation) takeStop(d *decision) {
 		return
 	}
 	end := pass{at: s.clock, only: p, reason: d.status}
-	if changed := p.settle(s.clock); !changed {
+	if moved, _ := s.settle(p, s.clock); !moved {
 		return
 	}
 	if !p.known {
@@ -284,8 +261,10 @@ func (s *simulation) takeStop(d *decision) {
 }
 
 func (s *simulation) members() (all []Member) {
-	for seg, since := range s.since {
-		all = append(all, Member{UserID: s.id.Value, IDType: s.id.Type.String(), Segment: seg.key, Since: since})
+	for _, seg := range s.set.segments {
+		if s.memory.member(seg) {
+			all = append(all, Member{UserID: s.id.Value, IDType: s.id.Type.String(), Segment: seg.key, Since: s.memory.since[seg.index]})
+		}
 	}
 	return all
 }

@@ -42,6 +42,14 @@ func parseDuration(s string) (span, error) {
 	return span(total), nil
 }
 
+// optionalDuration is parseDuration but for "", which is 0.
+func optionalDuration(s string) (span, error) {
+	if s == "" {
+		return 0, nil
+	}
+	return parseDuration(s)
+}
+
 // parseInstant reads RFC 3339, cutting off what is finer than a microsecond.
 func parseInstant(s string) (subject.Instant, bool) {
 	t, err := time.Parse(time.RFC3339Nano, s)
