@@ -60,6 +60,10 @@ crash: ## Kill processes at named points and at random, restart them, compare.
 	if [ -z "$$dirs" ]; then echo "no test is named TestCrash…"; exit 1; fi; \
 	$(GO) test -count=1 -v -timeout 20m -run '^TestCrash' $$dirs
 
+.PHONY: mutants
+mutants: ## Plant bugs in the evaluation one after the other, and see that the tests catch each (minutes).
+	$(GO) test ./processor/core -count=1 -v -timeout 60m -run '^TestMutants$$' -mutants
+
 .PHONY: bench
 bench: ## Run the benchmarks (BENCH=regexp picks some).
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./...

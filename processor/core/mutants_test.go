@@ -1,0 +1,121 @@
+package core_test
+
+import (
+	"encoding/json"
+	"flag"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+var runMutants = flag.Bool("mutants", false, "plant each of the bugs of TestMutants and see that the suite catches it (minutes)")
+
+// mutant is a bug to be planted: in a file, one text in place of another that
+// stands there once.
+type mutant struct{ bug, file, text, instead string }
+
+// mutants are mistakes that are easily made in evaluation.
+var mutants = []mutant{
+	{"a window includes its far edge", "rules/window.go",
+		"		if oldest = after(at, -w.span); !aged || !w.retained {\n			oldest = after(oldest, 1)\n		}", "		oldest = after(at, -w.span)"},
+	{"an event leaves its window a microsecond late", "rules/window.go", "		end = after(t, w.span)\n", "		end = after(t, w.span+1)\n"},
+	{"since_midnight forgets the day of T", "rules/zone.go", "m.zone.start(m.zone.day(t) + m.days + 1)", "m.zone.start(m.zone.day(t) + m.days)"},
+	{"a day is 24 hours", "rules/zone.go", "	for z.start(day+1) <= t {\n		day++\n	}\n	return day", "	return int64(t-z.start(0)) / 86400e6"},
+	{"<= for < where t < T − d turns", "rules/compile_rule.go", "	if c.op == less || c.op == greaterEqual {", "	if c.op == lessEqual || c.op == greater {"},
+	{"the suffix of a sum is pruned one too early", "rules/leaf.go", "if c := sum.Cmp(g.goal); c > 0 || c == 0 && !g.strict {\n			return i\n", "if c := sum.Cmp(g.goal); c > 0 || c == 0 && !g.strict {\n			return i + 1\n"},
+	{"count == n keeps n", "rules/compile_leaf.go", "	if op == equal || op == notEqual {\n		return n + 1\n	}", ""},
+	{"distinct keeps the oldest of each value", "rules/leaf.go", "		s.Times[i-1], s.Values[i-1] = e.at, v\n", "		s.Times[i-1], s.Values[i-1] = s.Times[i-1], v\n"},
+	{"a late event is put at the end", "rules/leaf.go", "	i := firstFrom(s.Times, after(e.at, 1))\n", "	i := len(s.Times)\n"},
+	{"a follower may come at the same instant and before", "rules/sequence.go", "	for j := next; j < len(s.Times)", "	for j := min(next, i); j < len(s.Times)"},
+	{"a follower at its deadline is too late", "rules/sequence.go", "s.Times[j] <= deadline; j++", "s.Times[j] < deadline; j++"},
+	{"not_followed_by does not wait", "rules/sequence.go", "	if f.never && v.At < deadline {\n		return false\n	}\n", ""},
+	{"no timer where the time for a follower is over", "rules/sequence.go", "			if f.never {\n				next = min", "			if f.never && f.within < 0 {\n				next = min"},
+	{"ties of most_frequent go to the oldest", "rules/leaf_read.go", "f.count(e.values[i]); n > most {", "f.count(e.values[i]); n >= most {"},
+	{"a period includes its far edge", "rules/periods.go", "int64(v.At-e.times[i]) / p.width", "max(int64(v.At-e.times[i])-1, 0) / p.width"},
+	{"held goes on over a break", "rules/mark.go", "	} else {\n		m.clear(v.Purpose)\n	}", "	}"},
+	{"held begins anew with each event", "rules/mark.go", "	if holds == set {\n		return false", "	if holds == set && !holds {\n		return false"},
+	{"dwell ends a microsecond late", "rules/set.go", "v.At < since.Add(s.MinDwell)", "v.At <= since.Add(s.MinDwell)"},
+	{"a withdrawal in the period waits for the dwell", "rules/set.go", "!v.Immediate && v.At < since", "v.At < since"},
+	{"cooldown is counted from the entry", "rules/set.go", "	case exit && !v.Immediate:\n", "	case !exit:\n"},
+	{"a leaf is shared across purposes", "rules/compile_leaf.go", `what + " of " + src.text() + " for " + s.set.purposes[s.purpose()].Key`, `what + " of " + src.text()`},
+	{"an armed timer is never moved back", "state/subject/record.go", "		p.Armed[i].At = at\n		return", "		p.Armed[i].At = max(at, p.Armed[i].At)\n		return"},
+	{"a late event moves the clock back", "processor/core/event.go", "	late := ev.Time < r.Clock\n	r.Clock = max(r.Clock, ev.Time)", "	late := ev.Time < r.Clock\n	r.Clock = ev.Time"},
+	{"timers at an input's own instant fire before it", "processor/core/timer.go", "	if flip < to {", "	if flip <= to {"},
+	{"dependents are not decided", "processor/core/engine.go", "		e.marks.add(d, onward)", "		_ = onward"},
+	{"evidence of the former period stays", "processor/core/decide.go", "		n, _ := slices.BinarySearch(l.Times, since)", "		n := 0 * int(since)"},
+	{"a grant ahead is in force at once", "processor/core/decide.go", "	case at > r.Clock && at > reached:", "	case at > r.Clock && at > reached && false:"},
+	{"children are of age on the eve of their birthday", "rules/age.go", "time.Date(year+p.MinAge, month, day,", "time.Date(year+p.MinAge, month, day-1,"},
+	{"a duplicate is taken again", "processor/core/event.go", "			return r.Clock < m.At.Add(e.cfg.DedupeWindow)", "			return false"},
+	{"a prefix is a name", "rules/pattern.go", "		return strings.HasPrefix(name, p.text)", "		return name == p.text"},
+}
+
+// root is the repository's top as the tests of this package see it.
+var root = filepath.Join("..", "..")
+
+// TestMutants holds that every planted bug has its place, and with -mutants that
+// the suite of the language catches it.
+func TestMutants(t *testing.T) {
+	for _, m := range mutants {
+		t.Run(m.bug, func(t *testing.T) {
+			source, err := os.ReadFile(filepath.Join(root, m.file))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := strings.Count(string(source), m.text); n != 1 {
+				t.Fatalf("%s: the text stands there %d times:\n%s", m.file, n, m.text)
+			}
+			if *runMutants {
+				m.plant(t, strings.Replace(string(source), m.text, m.instead, 1))
+			}
+		})
+	}
+}
+
+// suite is what must catch the bugs.
+var suite = []string{"./rules", "./processor/core", "./processor/replay"}
+
+// plant runs the suite over the tree with one file replaced, which the go
+// command does as it builds.
+func (m mutant) plant(t *testing.T, source string) {
+	dir := t.TempDir()
+	file, err := filepath.Abs(filepath.Join(root, m.file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	mutated := filepath.Join(dir, filepath.Base(m.file))
+	overlay, err := json.Marshal(map[string]map[string]string{"Replace": {file: mutated}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := filepath.Join(dir, "overlay.json")
+	if err := os.WriteFile(mutated, []byte(source), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(list, overlay, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, pkg := range suite {
+		c := exec.Command("go", "test", "-short", "-failfast", "-overlay", list, pkg)
+		c.Dir = root
+		out, err := c.CombinedOutput()
+		if strings.Contains(string(out), "[build failed]") || strings.Contains(string(out), "[setup failed]") {
+			t.Fatalf("the bug does not compile:\n%s", out)
+		}
+		if err != nil {
+			t.Logf("caught by %s: %s", pkg, firstFailure(string(out)))
+			return
+		}
+	}
+	t.Error("nothing caught it")
+}
+
+func firstFailure(out string) string {
+	for _, line := range strings.Split(out, "\n") {
+		if strings.Contains(line, "--- FAIL") || strings.HasPrefix(line, "panic") {
+			return strings.TrimSpace(line)
+		}
+	}
+	return strings.TrimSpace(strings.SplitN(out, "\n", 2)[0])
+}
