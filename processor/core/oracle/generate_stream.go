@@ -25,7 +25,7 @@ type streamGenerator struct {
 // decisions and events apart, each in order of time.
 func (s *streamGenerator) inputs() []string {
 	s.begun = map[string]bool{}
-	for range 20 + s.IntN(80) {
+	for range 30 + s.IntN(110) {
 		s.step()
 	}
 	if s.chance(75) {
@@ -64,7 +64,7 @@ func ndjson(list []map[string]any) string {
 }
 
 func (s *streamGenerator) step() {
-	s.now += subject.Instant(s.IntN(4)) * grid
+	s.now += s.steps(4)
 	if len(s.sent) > 0 && s.chance(8) {
 		s.all = append(s.all, pick(s.generator, s.sent))
 		return
@@ -81,43 +81,31 @@ func (s *streamGenerator) step() {
 		s.firstDecisions(r)
 	case s.restless && n < 25 || n < 4:
 		s.decision(r)
-	case n < 40:
+	case n < 35:
 		s.identify(r)
 	default:
 		s.behaviour(r)
 	}
+	s.all = append(s.all, r)
+	if !s.begun[user] && s.chance(75) {
+		s.birth(r)
+	}
 	s.begun[user] = true
+}
+
+// birth is a birthdate at the time of another record of the subject.
+func (s *streamGenerator) birth(of map[string]any) {
+	r := map[string]any{"type": "identify", "timestamp": of["timestamp"], "traits": map[string]any{"birthdate": s.birthdate()}}
+	for _, key := range []string{"userId", "anonymousId"} {
+		if id, ok := of[key]; ok {
+			r[key] = id
+		}
+	}
+	s.send(r)
 	s.all = append(s.all, r)
 }
 
-// moment is a timestamp: now, late, or at the edge of a window of an earlier record.
-func (s *streamGenerator) moment() subject.Instant {
-	at := s.now
-	switch n := s.IntN(100); {
-	case n < 12:
-		at -= subject.Instant(1+s.IntN(30)) * grid
-	case n < 35 && len(s.times) > 0:
-		at = s.edge()
-	}
-	s.now = max(s.now, min(at, s.now+8*grid))
-	s.newest = max(s.newest, at)
-	s.times = append(s.times, at)
-	return at
-}
-
-func (s *streamGenerator) edge() subject.Instant {
-	d, err := parseDuration(pick(s.generator, windowTexts))
-	if err != nil {
-		panic(err) // INVARIANT: windowTexts are durations
-	}
-	at := pick(s.generator, s.times) + subject.Instant(d) + subject.Instant(pick(s.generator, []int{0, 0, 0, -1, 1}))
-	if at < s.now-40*grid || at > s.now+40*grid {
-		return s.now
-	}
-	return at
-}
-
-// firstDecisions are grants: for some purposes, or for all.
+// firstDecisions are grants, for some purposes or for all.
 func (s *streamGenerator) firstDecisions(r map[string]any) {
 	r["type"], r["status"], r["explicit"] = "decision", "given", s.chance(90)
 	r["purpose"] = s.purposes[0].key
@@ -138,7 +126,7 @@ func (s *streamGenerator) decision(r map[string]any) {
 	}
 	if s.restless && s.chance(50) {
 		at, _ := parseInstant(r["timestamp"].(string))
-		r["expiresAt"] = timeText(at + subject.Instant(s.IntN(60))*grid)
+		r["expiresAt"] = timeText(at + s.steps(60))
 	}
 }
 
@@ -155,9 +143,13 @@ func (s *streamGenerator) identify(r map[string]any) {
 		{"level", []any{0, 1, 2, json.Number("2.0"), "2", nil}},
 		{"tags", []any{[]any{"x"}, []any{"x", "y"}, []any{}, "x", nil}},
 		{"m", []any{map[string]any{"k": 1}, map[string]any{"j": 1}, 1}},
-		{"at", []any{s.fixedDay(), s.someTime(), "soon", nil, 1767830400}},
+		{"at", []any{s.instantText(), s.day(0), s.day(5), s.day(22), "1992-02-29", "soon", nil, 1767830400}},
+		{"items", []any{[]any{item(1, 2), item(3, 1)}, []any{item(2, 2), 1}}},
 		{"unread", []any{1}},
 	})
+	if s.chance(30) {
+		r["traits"].(map[string]any)["birthdate"] = s.birthdate()
+	}
 	s.send(r)
 }
 
@@ -167,7 +159,7 @@ func (s *streamGenerator) behaviour(r map[string]any) {
 		{"plan", []any{"a", "b", "c", "ab", 1, nil}},
 		{"tags", []any{[]any{"x"}, []any{"x", "y"}, []any{"y", 1, json.Number("1.0")}, "x"}},
 		{"items", []any{[]any{item(1, 2), item(3, 1)}, []any{item(json.Number("2.5"), 2), map[string]any{"p": 9}}, "none"}},
-		{"at", []any{s.fixedDay(), s.someTime(), nil}},
+		{"at", []any{s.instantText(), nil}},
 	})
 	context := s.some(30, []choice{
 		{"device", []any{"ios", "web"}},
@@ -175,7 +167,7 @@ func (s *streamGenerator) behaviour(r map[string]any) {
 		{"consentManagement", []any{map[string]any{"deniedConsentIds": []any{strings.ToUpper(pick(s.generator, s.purposes).key)}}}},
 	})
 	r["type"], r["properties"], r["context"] = "track", properties, context
-	if r["event"] = pick(s.generator, append([]string{"Unused"}, eventNames...)); r["event"] == "Page Viewed" {
+	if r["event"] = pick(s.generator, append([]string{"Unused"}, s.names...)); r["event"] == "Page Viewed" {
 		delete(r, "event")
 		r["type"], r["name"] = "page", "Home"
 	}
@@ -188,8 +180,10 @@ func (s *streamGenerator) preferences() map[string]any {
 	return map[string]any{"categoryPreferences": map[string]any{pick(s.generator, s.purposes).key: s.chance(50)}}
 }
 
-func (s *streamGenerator) someTime() string {
-	return timeText(genesis + subject.Instant(s.IntN(80))*grid)
+// birthdate is of one who is old enough, is not, or comes to be.
+func (s *streamGenerator) birthdate() any {
+	return pick(s.generator, []any{"1980-07-01", "1980-07-01", s.day(16), s.day(16), s.day(30), s.day(15), s.day(3), "2008-02-29", "1996-02-29", "soon", nil,
+		timeText(s.world.start() - 17*365*subject.Day), -10})
 }
 
 // some gives each field, in n of a hundred cases, one of its values.

@@ -1,6 +1,7 @@
 package oracle
 
 import (
+	"flag"
 	"io"
 	"maps"
 	"math/rand/v2"
@@ -11,19 +12,35 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-const generatedCases = 400
+var (
+	seeds     = flag.Int("seeds", 400, "random cases that each test of generated cases runs")
+	firstSeed = flag.Uint64("first-seed", 0, "of these tests")
+)
 
-func runCase(t *testing.T, c Case, exhaustive bool) ([]Change, []Member) {
-	t.Helper()
-	var inputs []io.Reader
-	for _, text := range c.Inputs {
-		inputs = append(inputs, strings.NewReader(text))
+// generated yields the generated cases and their seeds.
+func generated(yield func(seed uint64, c Case) bool) {
+	for seed := *firstSeed; seed < *firstSeed+uint64(*seeds); seed++ {
+		if !yield(seed, Generate(rand.New(rand.NewPCG(seed, 1)))) {
+			return
+		}
 	}
-	changes, members, err := Run(c.Rules, inputs, Options{Until: c.Until, Exhaustive: exhaustive})
+}
+
+func runCase(t *testing.T, c Case, opts Options) ([]Change, []Member) {
+	t.Helper()
+	opts.Until = c.Until
+	changes, members, err := Run(c.Rules, readers(c.Inputs), opts)
 	if err != nil {
 		t.Fatalf("%v\n%s\n%s", err, c.Text, strings.Join(c.Inputs, "\n--\n"))
 	}
 	return changes, members
+}
+
+func readers(inputs []string) (all []io.Reader) {
+	for _, text := range inputs {
+		all = append(all, strings.NewReader(text))
+	}
+	return all
 }
 
 // TestGenerated runs generated cases and checks what holds of every output:
@@ -31,10 +48,9 @@ func runCase(t *testing.T, c Case, exhaustive bool) ([]Change, []Member) {
 // versions have no gap, and the memberships are what the changes add up to.
 func TestGenerated(t *testing.T) {
 	reasons := map[string]int{}
-	for seed := range uint64(generatedCases) {
-		c := Generate(rand.New(rand.NewPCG(seed, 1)))
-		changes, members := runCase(t, c, false)
-		again, _ := runCase(t, c, true)
+	for seed, c := range generated {
+		changes, members := runCase(t, c, Options{})
+		again, _ := runCase(t, c, Options{Exhaustive: true})
 		if d := cmp.Diff(changes, again); d != "" {
 			t.Fatalf("seed %d: an exhaustive run differs (-plain +exhaustive):\n%s\n%s", seed, d, c.Text)
 		}
@@ -46,7 +62,7 @@ func TestGenerated(t *testing.T) {
 		}
 	}
 	t.Log(reasons)
-	for _, want := range []string{"entered event", "entered trait", "entered time", "entered given", "exited event", "exited trait", "exited time",
+	for _, want := range []string{"entered event", "entered trait", "entered time", "entered given", "entered age", "exited age", "exited event", "exited trait", "exited time",
 		"exited retention", "exited expired", "exited withdrawn", "exited refused", "exited objected"} {
 		if reasons[want] == 0 {
 			t.Errorf("no generated case has %q", want)
@@ -77,6 +93,32 @@ func addUp(t *testing.T, changes []Change) []Member {
 	members := slices.Collect(maps.Values(in))
 	sortMembers(members)
 	return members
+}
+
+// TestGeneratedRules shows that the rules of generated cases use every construct.
+func TestGeneratedRules(t *testing.T) {
+	var all strings.Builder
+	for _, c := range generated {
+		all.WriteString(c.Text)
+	}
+	wanted := []string{"stay_while: ", "min_dwell: ", "cooldown: ", "min_age: ", "list(", "segment(", "ago(", "ahead(", "previous", `"*"`, `*"`, "? 3 : 1", " / "}
+	for name := range sourceMethods {
+		wanted = append(wanted, "."+name+"(")
+	}
+	for name := range aggregates {
+		wanted = append(wanted, "."+name+"(")
+	}
+	for name := range zoned {
+		wanted = append(wanted, name+"(")
+	}
+	for _, basis := range basisNames {
+		wanted = append(wanted, "lawful_basis: "+basis+"\n")
+	}
+	for _, w := range append(wanted, "held(held(", "!(held(") {
+		if !strings.Contains(all.String(), w) {
+			t.Errorf("no generated case has %q", w)
+		}
+	}
 }
 
 // TestGenerateIsDeterministic shows that a seed names a case.

@@ -8,7 +8,6 @@ import (
 	"cel.dev/cel-go/common"
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/types"
-	"cel.dev/cel-go/parser"
 )
 
 // node is one node of a rule's tree.
@@ -44,16 +43,12 @@ type converter struct {
 	set    *ruleSet
 	seg    *segment
 	lets   map[string]string
-	parser *parser.Parser
 	locals map[string]bool // variables of list macros around
 }
 
 // parseConditions parses a segment's when and stay_while.
 func (set *ruleSet) parseConditions(s *segment, e segmentEntry, lets map[string]string) (err error) {
 	c := &converter{set: set, seg: s, lets: lets, locals: map[string]bool{}}
-	if c.parser, err = parser.NewParser(parser.EnableIdentEscapeSyntax(true)); err != nil {
-		return err
-	}
 	if s.when, err = c.text(e.When); err != nil || e.StayWhile == "" {
 		return err
 	}
@@ -62,7 +57,7 @@ func (set *ruleSet) parseConditions(s *segment, e segmentEntry, lets map[string]
 }
 
 func (c *converter) text(s string) (*node, error) {
-	tree, errs := c.parser.Parse(common.NewTextSource(s))
+	tree, errs := c.set.parser.Parse(common.NewTextSource(s))
 	if errs != nil && len(errs.GetErrors()) > 0 {
 		return nil, errors.New(errs.ToDisplayString())
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"cel.dev/cel-go/parser"
 	"gopkg.in/yaml.v3"
 )
 
@@ -18,6 +19,7 @@ type ruleSet struct {
 	lists    map[string]map[string]bool
 	minima   []minimum
 	zones    map[string]*zone
+	parser   *parser.Parser
 	memos    int // how many memo slots an event needs
 	helds    int // how many helds the rules have
 }
@@ -100,6 +102,9 @@ func parseRules(dir fs.FS) (*ruleSet, error) {
 		return nil, err
 	}
 	set := &ruleSet{lists: map[string]map[string]bool{}, zones: map[string]*zone{}}
+	if set.parser, err = parser.NewParser(parser.EnableIdentEscapeSyntax(true)); err != nil {
+		return nil, err
+	}
 	if err := set.addPurposes(merged); err != nil {
 		return nil, err
 	}
