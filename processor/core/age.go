@@ -39,7 +39,7 @@ func (e *Engine) settleBasis(p *subject.Purpose, purpose int, at subject.Instant
 	if turn := e.set.Purposes[purpose].ComesOfAge(p); turn <= at {
 		b.Since = max(b.Since, turn)
 	} else {
-		b.Known, b.Since, b.Until = false, 0, subject.Never
+		b.Known, b.Since = false, 0 // until the basis ends, and with it what is kept of the birthdate
 	}
 }
 
@@ -49,29 +49,34 @@ func (e *Engine) isBirthdate(purpose int, key string) bool {
 	return p.MinAge > 0 && p.BirthdateTrait == key
 }
 
-// pending returns the earliest instant later than the clock at which a purpose
-// may begin to know the subject: a grant ahead, or the subject's birthday.
-func (e *Engine) pending(p *subject.Purpose, clock subject.Instant) subject.Instant {
-	at := consent.Pending(&p.Basis, clock)
+// birthday returns the instant later than the clock at which a subject that is
+// not known, though the basis holds, comes of age; or Never.
+func (e *Engine) birthday(p *subject.Purpose, clock subject.Instant) subject.Instant {
 	if p.Basis.Known {
-		return at
-	}
-	if i, ok := e.set.PurposeIndex(p.Key); ok {
-		at = min(at, e.birthday(p, i, clock))
-	}
-	return at
-}
-
-// birthday returns the instant later than the clock at which a subject whose
-// basis holds comes of age, or Never.
-func (e *Engine) birthday(p *subject.Purpose, purpose int, clock subject.Instant) subject.Instant {
-	if e.set.Purposes[purpose].MinAge == 0 || !e.basisAt(p, purpose, clock).Known {
 		return subject.Never
 	}
-	if turn := e.set.Purposes[purpose].ComesOfAge(p); turn > clock {
+	i, ok := e.set.PurposeIndex(p.Key)
+	if !ok || e.set.Purposes[i].MinAge == 0 || !e.basisAt(p, i, clock).Known {
+		return subject.Never
+	}
+	if turn := e.set.Purposes[i].ComesOfAge(p); turn > clock {
 		return turn
 	}
 	return subject.Never
+}
+
+// ripen lets an input at an instant find those of age whose birthday it is, and
+// marks what they enter by that. To be called before the clock moves there.
+func (e *Engine) ripen(r *subject.Record, at subject.Instant) {
+	for i := range r.Purposes {
+		p := &r.Purposes[i]
+		if e.birthday(p, r.Clock) != at {
+			continue
+		}
+		if pi, ok := e.set.PurposeIndex(p.Key); ok {
+			e.settle(p, pi, settling{at, subject.ByExpired, subject.ByAge, subject.ByAge})
+		}
+	}
 }
 
 // birthdateOf returns the birthdate among an identify's traits.
@@ -109,9 +114,10 @@ func (e *Engine) setBirthdate(r *subject.Record, purpose int, ev *subject.Event)
 	}
 	p := r.EnsurePurpose(e.set.Purposes[purpose].Key)
 	p.Indexed = true
-	if !e.keepTrait(p, purpose, t, ev.Time) {
+	if !setTrait(p, t.Key, t.Value, ev.Time) {
 		return false
 	}
 	e.settle(p, purpose, settling{r.Clock, subject.ByAge, subject.ByTrait, subject.ByTrait})
+	e.markTrait(purpose, t.Key) // after what the age brings, whose reason stays
 	return true
 }

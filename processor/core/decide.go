@@ -57,7 +57,7 @@ func (e *Engine) settleAll(r *subject.Record, s settling) {
 // more: nothing of its behaviour is kept.
 func forgetUnknown(r *subject.Record) {
 	for i := range r.Purposes {
-		if r.Purposes[i].Basis.Known {
+		if p := &r.Purposes[i]; p.Basis.Known || len(p.Traits) > 0 { // a birthdate
 			return
 		}
 	}

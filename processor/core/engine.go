@@ -199,6 +199,9 @@ func (e *Engine) decide(r *subject.Record, at subject.Instant) (d decided) {
 			d.flipped = e.exit(r, p, s, e.marks.reasons[i]) || d.flipped
 			continue
 		}
+		if p.Basis.Until <= at {
+			continue // ends at this very instant, unless it is renewed
+		}
 		e.view.Purpose, e.view.Immediate = p, e.marks.reasons[i].Immediate()
 		d.moved = s.Remember(&e.view) || d.moved
 		in := s.Answer(&e.view)
@@ -220,7 +223,11 @@ func (e *Engine) exit(r *subject.Record, p *subject.Purpose, s *rules.Segment, w
 		return false
 	}
 	p.SetMember(s.ID, false, 0)
-	e.publish(r, subject.Change{Segment: s.Key, Kind: subject.Exited, Time: max(e.view.At, e.exits), Reason: why, Purpose: p.Key})
+	c := subject.Change{Segment: s.Key, Kind: subject.Exited, Time: max(e.view.At, e.exits), Reason: why, Purpose: p.Key}
+	if why == subject.ByAge && e.cause != nil { // a birthdate corrected
+		c.CausedBy = e.cause.Cause()
+	}
+	e.publish(r, c)
 	return true
 }
 
@@ -309,15 +316,16 @@ func (e *Engine) rearm(r *subject.Record) {
 	next := subject.Never
 	for i := range r.Purposes {
 		p := &r.Purposes[i]
+		next = min(next, p.Basis.Until)
 		if p.Basis.Known {
-			next = min(next, p.Basis.Until)
 			for _, a := range p.Armed {
 				next = min(next, a.At)
 			}
 		}
 		// A grant takes force when the clock reaches it, a timer once the clock
 		// is past it: one microsecond makes the two comparable.
-		if g := e.pending(p, r.Clock); g != subject.Never {
+		next = min(next, e.birthday(p, r.Clock))
+		if g := consent.Pending(&p.Basis, r.Clock); g != subject.Never {
 			next = min(next, g-1)
 		}
 	}

@@ -39,6 +39,7 @@ func (e *Engine) Event(r *subject.Record, ev *subject.Event) (out subject.Outcom
 		return e.apply(r, ev), true
 	}
 	if opened {
+		e.ripen(r, ev.Time)
 		r.Clock = max(r.Clock, ev.Time)
 		e.markArmed(r, r.Clock)
 		e.decide(r, r.Clock)
@@ -177,6 +178,7 @@ func (e *Engine) isDuplicate(r *subject.Record, ev *subject.Event) bool {
 func (e *Engine) apply(r *subject.Record, ev *subject.Event) subject.Outcome {
 	e.index(r)
 	e.advance(r, ev.Time, true)
+	e.ripen(r, ev.Time)
 	late := ev.Time < r.Clock
 	r.Clock = max(r.Clock, ev.Time)
 	kept, used := false, true
@@ -194,7 +196,6 @@ func (e *Engine) apply(r *subject.Record, ev *subject.Event) subject.Outcome {
 	e.rearm(r)
 	switch {
 	case !used:
-		forgetUnknown(r)
 		return subject.OutcomeUnderage
 	case late && flipped:
 		return subject.OutcomeLateCorrected
@@ -254,10 +255,15 @@ func (e *Engine) keepTrait(p *subject.Purpose, purpose int, t subject.TraitUpdat
 	if node == nil || !setTrait(p, t.Key, node.Prune(t.Value), at) {
 		return false
 	}
-	for _, s := range e.set.TraitSegments(purpose, t.Key) {
+	e.markTrait(purpose, t.Key)
+	return true
+}
+
+// markTrait marks the segments of a purpose that read a trait.
+func (e *Engine) markTrait(purpose int, key string) {
+	for _, s := range e.set.TraitSegments(purpose, key) {
 		e.marks.add(s, subject.ByTrait)
 	}
-	return true
 }
 
 // setTrait keeps a trait unless a newer value is kept already.

@@ -6,71 +6,91 @@ import (
 )
 
 // Fire applies what is due of the record at the earliest instant, given the
-// partition's clock: flips and expiries strictly before it, grants up to it.
-// It reports whether the record must be saved: false if nothing was due, or
-// the candidate turned out to flip nothing and the next one is already past.
+// partition's clock: flips, expiries and birthdays strictly before it, grants up
+// to it. It reports whether the record must be saved: false if nothing was due,
+// or the candidate turned out to flip nothing and the next one is already past.
 func (e *Engine) Fire(r *subject.Record, clock subject.Instant) (changed bool) {
 	e.index(r)
-	d, ok := e.due(r, clock, false)
+	d, ok := e.due(r, reach{to: clock})
 	if ok {
-		e.fireAt(r, d, false)
+		e.fireAt(r, d, firing{past: d < clock})
 	}
 	e.rearm(r)
 	return ok
 }
 
 // advance applies everything of the subject that comes before an input at the
-// instant to, each at its own instant: flips and expiries before it, grants up
-// to it, and with expiry also the expiries at it.
+// instant to, each at its own instant: flips, expiries and birthdays before it,
+// grants up to it, and with expiry also the expiries at it.
 func (e *Engine) advance(r *subject.Record, to subject.Instant, expiry bool) {
 	for {
-		d, ok := e.due(r, to, expiry)
+		d, ok := e.due(r, reach{to: to, expiry: expiry})
 		if !ok {
 			return
 		}
-		e.fireAt(r, d, expiry && d == to)
+		e.fireAt(r, d, firing{past: d < to, expiry: expiry && d == to})
 	}
 }
 
+// reach says what is due by an instant: all before it, grants at it, and with
+// expiry also the ends of bases at it.
+type reach struct {
+	to     subject.Instant
+	expiry bool
+}
+
+// by reports whether an instant is reached.
+func (c reach) by(at subject.Instant, too bool) bool { return at < c.to || too && at == c.to }
+
 // due returns the earliest instant at which something of the subject is due.
-func (e *Engine) due(r *subject.Record, to subject.Instant, expiry bool) (subject.Instant, bool) {
-	grant, end, flip := subject.Never, subject.Never, subject.Never
+func (e *Engine) due(r *subject.Record, c reach) (subject.Instant, bool) {
+	grant, birthday, end, flip := subject.Never, subject.Never, subject.Never, subject.Never
 	for i := range r.Purposes {
 		p := &r.Purposes[i]
-		grant = min(grant, e.pending(p, r.Clock))
+		grant = min(grant, consent.Pending(&p.Basis, r.Clock))
+		birthday = min(birthday, e.birthday(p, r.Clock))
+		end = min(end, p.Basis.Until)
 		if !p.Basis.Known {
 			continue
 		}
-		end = min(end, p.Basis.Until)
 		for _, a := range p.Armed {
 			flip = min(flip, a.At)
 		}
 	}
 	d := subject.Never
-	if flip < to {
+	if c.by(flip, false) {
 		d = flip
 	}
-	if end < to || expiry && end == to {
+	if c.by(end, c.expiry) {
 		d = min(d, end)
 	}
-	if grant <= to {
+	if c.by(birthday, false) {
+		d = min(d, birthday)
+	}
+	if c.by(grant, true) {
 		d = min(d, grant)
 	}
 	return d, d != subject.Never
 }
 
-// fireAt applies what is due at the instant d: grants, then expiries (those at
-// a grant's own instant only if expiry is set: a renewal at that instant may
-// still come), then one pass over what may flip. The subject's clock moves only
-// if something took effect.
-func (e *Engine) fireAt(r *subject.Record, d subject.Instant, expiry bool) {
-	granted := e.takeGrants(r, d)
+// firing says how an instant stands to what asks for it.
+type firing struct {
+	past   bool // the instant is over
+	expiry bool // bases end at it all the same
+}
+
+// fireAt applies what is due at the instant d: grants and birthdays, then
+// expiries (those at a grant's own instant only if that is asked for: a renewal
+// at that instant may still come), then one pass over what may flip. The
+// subject's clock moves only if something took effect.
+func (e *Engine) fireAt(r *subject.Record, d subject.Instant, f firing) {
+	granted, born := e.takeGrants(r, d)
 	expired := false
-	if expiry || !granted {
+	if f.expiry || f.past && !granted {
 		expired = e.expire(r, d)
 	}
 	e.markArmed(r, d)
-	if e.decide(r, d).moved || granted || expired {
+	if e.decide(r, d).moved || granted || born || expired {
 		r.Clock = max(r.Clock, d)
 	}
 	if expired {
@@ -80,18 +100,18 @@ func (e *Engine) fireAt(r *subject.Record, d subject.Instant, expiry bool) {
 
 // takeGrants puts the grants effective at d in force, and the birthdays, and
 // marks the segments of purposes that become known. It reports whether there
-// were any.
-func (e *Engine) takeGrants(r *subject.Record, d subject.Instant) bool {
-	granted, any := false, false
+// were any of either.
+func (e *Engine) takeGrants(r *subject.Record, d subject.Instant) (granted, born bool) {
 	for i := range r.Purposes {
 		p := &r.Purposes[i]
-		if e.pending(p, r.Clock) != d {
+		begun := subject.ByGiven
+		switch d {
+		case consent.Pending(&p.Basis, r.Clock):
+			granted = true
+		case e.birthday(p, r.Clock):
+			born, begun = true, subject.ByAge
+		default:
 			continue
-		}
-		any = true
-		begun := subject.ByAge
-		if consent.Pending(&p.Basis, r.Clock) == d {
-			granted, begun = true, subject.ByGiven
 		}
 		if pi, ok := e.set.PurposeIndex(p.Key); ok {
 			e.settle(p, pi, settling{d, subject.ByExpired, subject.ByGiven, begun})
@@ -100,7 +120,7 @@ func (e *Engine) takeGrants(r *subject.Record, d subject.Instant) bool {
 	if granted {
 		e.openFor(r, d, subject.ByGiven)
 	}
-	return any
+	return granted, born
 }
 
 // expire ends the purposes whose basis no longer holds at d.
@@ -108,7 +128,7 @@ func (e *Engine) expire(r *subject.Record, d subject.Instant) bool {
 	any := false
 	for i := range r.Purposes {
 		p := &r.Purposes[i]
-		if !p.Basis.Known || p.Basis.Until > d {
+		if p.Basis.Until > d {
 			continue
 		}
 		any = true

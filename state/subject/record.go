@@ -40,7 +40,7 @@ type Purpose struct {
 type Basis struct {
 	Known  bool    // the basis holds at the record's clock
 	Since  Instant // start of the present unbroken period, if Known
-	Until  Instant // instant from which it no longer holds by itself, if Known; Never
+	Until  Instant // instant from which it no longer holds by itself; Never, also where it does not hold
 	Lapsed bool    // it ended by expiry (the outcome "expired"), if not Known
 	Stop   Stop    // the newest stop
 	Grants []Grant // that no stop has beaten; those ahead of the clock are pending

@@ -32,10 +32,11 @@ func (s *simulation) decide(p pass) bool {
 			continue
 		}
 		sc := s.scope(seg, &s.memory, p.at)
-		if in := sc.answer(seg, p.immediate()); in != s.memory.member(seg) {
+		in, was := sc.answer(seg, p.immediate()), s.memory.member(seg)
+		if in != was {
 			s.publish(seg, in, &p)
 		}
-		if p.immediate() || !sc.purpose.known {
+		if was && !in && p.immediate() || !sc.purpose.known {
 			s.memory.exited[seg.index] = unset
 		}
 	}

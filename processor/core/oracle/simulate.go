@@ -129,7 +129,17 @@ func (s *simulation) takeBirth(p *standing, e *event) bool {
 	if turn, ok := p.turn(p.basis); ok {
 		s.wakeAll(turn)
 	}
-	return equal(newestTrait(p.births, p.birthTrait, nil), e.traits[p.birthTrait])
+	return newestWith(p.births, p.birthTrait) == e
+}
+
+// newestWith is the newest identify that says something of a trait.
+func newestWith(list []*event, key string) *event {
+	for i := len(list) - 1; i >= 0; i-- {
+		if _, ok := list[i].traits[key]; ok {
+			return list[i]
+		}
+	}
+	return nil
 }
 
 // ripen makes the subject known for the purposes for which it is now old
@@ -166,15 +176,15 @@ func (s *simulation) isDuplicate(e *event) bool {
 
 // touches reports whether an event just added can matter to any source or trait.
 func (s *simulation) touches(e *event, p *standing) bool {
-	sc := &scope{sim: s, purpose: p, at: s.clock}
 	if e.name == "" {
-		for key, v := range e.traits {
-			if p.reads.traits[key] && key != p.birthTrait && equal(sc.trait(key), v) {
+		for key := range e.traits {
+			if p.reads.traits[key] && key != p.birthTrait && newestWith(p.identifies, key) == e {
 				return true
 			}
 		}
 		return false
 	}
+	sc := &scope{sim: s, purpose: p, at: s.clock}
 	return slices.ContainsFunc(p.segments, func(seg *segment) bool {
 		return slices.ContainsFunc(seg.uses, func(u use) bool {
 			return e.at > minus(s.clock, u.source.bound(p.retention)) && u.source.concerns(sc, e)
