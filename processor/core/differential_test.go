@@ -24,12 +24,13 @@ var (
 	firstSeed = flag.Uint64("first-seed", 0, "of TestEngineAgreesWithOracle")
 )
 
+var errProblem = errors.New("not understood")
+
 // engineChanges replays inputs through the engine, by subject.
-func engineChanges(t *testing.T, rulesFS fs.FS, inputs []string, until subject.Instant) map[string][]oracle.Change {
-	t.Helper()
+func engineChanges(rulesFS fs.FS, inputs []string, until subject.Instant) (map[string][]oracle.Change, error) {
 	set, problems := rules.Load(rulesFS)
 	if set == nil {
-		t.Fatalf("rules: %v", problems)
+		return nil, fmt.Errorf("rules: %v: %w", problems, errProblem)
 	}
 	var sources []replay.Source
 	for _, text := range inputs {
@@ -39,6 +40,7 @@ func engineChanges(t *testing.T, rulesFS fs.FS, inputs []string, until subject.I
 		until = subject.Never
 	}
 	got := map[string][]oracle.Change{}
+	var problem error
 	_, _, err := replay.Run(context.Background(), replay.Config{Rules: set, Until: until,
 		Change: func(c *subject.Change) error {
 			id := c.Subject.Type.String() + c.Subject.Value
@@ -46,28 +48,36 @@ func engineChanges(t *testing.T, rulesFS fs.FS, inputs []string, until subject.I
 				Change: c.Kind.String(), Time: c.Time, Reason: c.Reason.String(), Purpose: c.Purpose, Version: c.Version, CausedBy: c.CausedBy})
 			return nil
 		},
-		Problem: func(_ string, line int64, what string) { t.Errorf("line %d: %s", line, what) }}, sources)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return got
+		Problem: func(_ string, line int64, what string) {
+			problem = fmt.Errorf("line %d: %s: %w", line, what, errProblem)
+		}}, sources)
+	return got, errors.Join(err, problem)
 }
 
-func oracleChanges(t *testing.T, rulesFS fs.FS, inputs []string, opts oracle.Options) map[string][]oracle.Change {
-	t.Helper()
+func oracleChanges(rulesFS fs.FS, inputs []string, opts oracle.Options) (map[string][]oracle.Change, error) {
 	var readers []io.Reader
 	for _, text := range inputs {
 		readers = append(readers, strings.NewReader(text))
 	}
 	changes, _, err := oracle.Run(rulesFS, readers, opts)
-	if err != nil {
-		t.Fatal(err)
-	}
 	want := map[string][]oracle.Change{}
 	for _, c := range changes {
 		want[c.IDType+c.UserID] = append(want[c.IDType+c.UserID], c)
 	}
-	return want
+	return want, err
+}
+
+// disagreement is the first difference between engine and oracle on a case.
+func disagreement(rulesFS fs.FS, inputs []string, opts oracle.Options) (string, error) {
+	got, err := engineChanges(rulesFS, inputs, opts.Until)
+	if err != nil {
+		return "", err
+	}
+	want, err := oracleChanges(rulesFS, inputs, opts)
+	if err != nil {
+		return "", err
+	}
+	return difference(want, got), nil
 }
 
 // same compares a change of the oracle with one of the engine. Where a flip has
@@ -121,15 +131,27 @@ func describe(b *strings.Builder, changes []oracle.Change) {
 
 // TestEngineAgreesWithOracle compares the engine with the naive evaluator on
 // random rules and streams: every change, its instant, reason, cause and version.
-// -first-seed and -seeds choose the cases.
+// -first-seed and -seeds choose the cases. One that fails is shrunk.
 func TestEngineAgreesWithOracle(t *testing.T) {
+	disagree := func(c oracle.Case) (string, error) {
+		return disagreement(c.Rules, c.Inputs, oracle.Options{Until: c.Until})
+	}
 	for seed := *firstSeed; seed < *firstSeed+uint64(*seeds); seed++ {
 		c := oracle.Generate(rand.New(rand.NewPCG(seed, 1)))
-		want := oracleChanges(t, c.Rules, c.Inputs, oracle.Options{Until: c.Until})
-		if d := difference(want, engineChanges(t, c.Rules, c.Inputs, c.Until)); d != "" {
-			t.Errorf("seed %d (run with -first-seed %d -seeds 1): %s\nrules:\n%s\ninputs:\n%s", seed, seed, d, c.Text, strings.Join(c.Inputs, "\n--\n"))
-			return
+		d, err := disagree(c)
+		if err != nil {
+			t.Fatalf("seed %d: %v\nrules:\n%s", seed, err, c.Text)
 		}
+		if d == "" {
+			continue
+		}
+		small := oracle.Shrink(c, func(c oracle.Case) bool {
+			d, err := disagree(c)
+			return err == nil && d != ""
+		})
+		d, _ = disagree(small)
+		t.Fatalf("seed %d (run with -first-seed %d -seeds 1), shrunk: %s\nrules:\n%s\ninputs, until %s:\n%s",
+			seed, seed, d, small.Text, small.Until, strings.Join(small.Inputs, "\n--\n"))
 	}
 }
 
@@ -149,14 +171,8 @@ func TestEngineAgreesWithOracleOnCDNOW(t *testing.T) {
 		t.Fatal(err)
 	}
 	inputs := []string{decisions.String(), events.String()}
-	got := engineChanges(t, cdnow.Rules(), inputs, until)
-	want := oracleChanges(t, cdnow.Rules(), inputs, oracle.Options{Until: until, Bucket: definedBucket})
-	total := 0
-	for _, c := range got {
-		total += len(c)
-	}
-	t.Logf("%d changes of %d subjects", total, len(got))
-	if d := difference(want, got); d != "" {
-		t.Error(d)
+	d, err := disagreement(cdnow.Rules(), inputs, oracle.Options{Until: until, Bucket: definedBucket})
+	if err != nil || d != "" {
+		t.Error(err, d)
 	}
 }

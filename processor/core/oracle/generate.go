@@ -90,7 +90,23 @@ func (g *generator) ruleFile() string {
 		b.WriteString("data:\n  - field: properties.n\n    min: 0\n")
 	}
 	b.WriteString("lists:\n  - key: vips\n    members: [u0, u7]\n")
-	fmt.Fprintf(&b, "let:\n  two: 2\n  some: %s\n  pair: %s\n  lone: %s\n", g.letSource(), g.letPair("followed_by"), g.letPair("not_followed_by"))
+	segments := g.segments()
+	g.lets(&b, segments)
+	return b.String() + segments
+}
+
+// lets defines the names that segments use.
+func (g *generator) lets(b *strings.Builder, segments string) {
+	b.WriteString("let:\n  two: 2\n")
+	for _, l := range [][2]string{{"some", g.letSource()}, {"pair", g.letPair("followed_by")}, {"lone", g.letPair("not_followed_by")}} {
+		if strings.Contains(segments, l[0]) {
+			fmt.Fprintf(b, "  %s: %s\n", l[0], l[1])
+		}
+	}
+}
+
+func (g *generator) segments() string {
+	var b strings.Builder
 	b.WriteString("segments:\n")
 	for i := range 2 + g.IntN(7) {
 		p := &g.purposes[g.IntN(len(g.purposes))]
