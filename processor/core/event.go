@@ -55,7 +55,7 @@ func (e *Engine) openBases(r *subject.Record, ev *subject.Event) bool {
 		return false
 	}
 	e.index(r)
-	e.advance(r, ev.Time, true)
+	e.advance(r, max(r.Clock, ev.Time), true)
 	if ev.Identify {
 		return e.openFor(r, max(r.Clock, ev.Time), subject.ByTrait)
 	}
@@ -177,7 +177,7 @@ func (e *Engine) isDuplicate(r *subject.Record, ev *subject.Event) bool {
 // apply lets the admitted event in.
 func (e *Engine) apply(r *subject.Record, ev *subject.Event) subject.Outcome {
 	e.index(r)
-	e.advance(r, ev.Time, true)
+	e.advance(r, max(r.Clock, ev.Time), true)
 	e.ripen(r, ev.Time)
 	late := ev.Time < r.Clock
 	r.Clock = max(r.Clock, ev.Time)

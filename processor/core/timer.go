@@ -89,7 +89,9 @@ func (e *Engine) fireAt(r *subject.Record, d subject.Instant, f firing) {
 	if f.expiry || f.past && !granted {
 		expired = e.expire(r, d)
 	}
-	e.markArmed(r, d)
+	if !f.expiry { // else an input at this instant is to come, and flips wait for it
+		e.markArmed(r, d)
+	}
 	if e.decide(r, d).moved || granted || born || expired {
 		r.Clock = max(r.Clock, d)
 	}

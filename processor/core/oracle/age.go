@@ -40,8 +40,9 @@ func (p *standing) takesBirth(e *event, at subject.Instant) bool {
 	return p.givesBirth(e) && !p.denies(e) && !p.basisAt(at).excludes(e)
 }
 
-// givesBirth reports whether an identify says something of the birthdate.
+// givesBirth reports whether an identify says something of the birthdate, which
+// a purpose without segments has no use for.
 func (p *standing) givesBirth(e *event) bool {
 	_, ok := e.traits[p.birthTrait]
-	return ok && p.birthTrait != ""
+	return ok && p.birthTrait != "" && len(p.segments) > 0
 }

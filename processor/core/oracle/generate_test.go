@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 var (
@@ -51,7 +52,7 @@ func TestGenerated(t *testing.T) {
 	for seed, c := range generated {
 		changes, members := runCase(t, c, Options{})
 		again, _ := runCase(t, c, Options{Exhaustive: true})
-		if d := cmp.Diff(changes, again); d != "" {
+		if d := cmp.Diff(changes, again, cmpopts.IgnoreFields(Change{}, "Due")); d != "" {
 			t.Fatalf("seed %d: an exhaustive run differs (-plain +exhaustive):\n%s\n%s", seed, d, c.Text)
 		}
 		if d := cmp.Diff(members, addUp(t, changes)); d != "" {

@@ -55,6 +55,9 @@ type Change struct {
 	// Tie marks a change in the pass of an input that would have come at this
 	// very instant by time alone: its reason is a matter of view.
 	Tie bool
+	// Due marks a change in the pass of an input at an instant at which something
+	// that the segment reads changes by time too, though not enough by itself.
+	Due bool
 }
 
 // Member is one membership at the end of the input.

@@ -19,6 +19,7 @@ func (s *simulation) explain(c *Change, seg *segment, entered bool, p *pass) {
 		c.Tie = true
 	default:
 		c.Reason, c.CausedBy = p.reason, p.cause
+		c.Due = s.wakes[seg.index].has(p.at)
 	}
 }
 

@@ -164,8 +164,14 @@ func (s *simulation) settle(p *standing, at subject.Instant) (moved, changed boo
 	if !p.known {
 		before = subject.Never
 	}
+	if !slices.ContainsFunc(s.purposes, (*standing).keeps) {
+		s.seen = nil
+	}
 	return true, s.memory.forget(p.purpose, before) || changed
 }
+
+// keeps reports whether anything of the subject's behaviour may be kept.
+func (p *standing) keeps() bool { return p.known || len(p.births) > 0 }
 
 func (s *simulation) isDuplicate(e *event) bool {
 	window := subject.Instant(s.opts.DedupeWindow / time.Microsecond)
