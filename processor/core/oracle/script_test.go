@@ -3,13 +3,13 @@ package oracle
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"strings"
 	"testing"
 	"testing/fstest"
 	"time"
 
 	"github.com/cockroachdb/datadriven"
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/segmentd/segmentd/state/subject"
 )
@@ -23,8 +23,9 @@ const day0 subject.Instant = 1767225600_000_000 // 2026-01-01T00:00:00Z
 //	OFFSET USER track NAME {properties} [id=MESSAGE] [context={…}]
 //	OFFSET USER identify {traits} [id=MESSAGE]
 //
-// and the changes, then the memberships, as expected output. Every replay is
-// run a second time exhaustively.
+// and the changes, then the memberships, as expected output. An offset counts
+// from day0 or is an instant in UTC; "replay utc" prints instants. Every replay
+// is run a second time exhaustively.
 func TestScripts(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
 		rules := ""
@@ -59,9 +60,11 @@ func directory(rules string) fstest.MapFS {
 }
 
 func replayScript(t *testing.T, d *datadriven.TestData, rules string) string {
-	opts := Options{}
+	opts, show := Options{}, since
 	for _, a := range d.CmdArgs {
 		switch a.Key {
+		case "utc":
+			show = timeText
 		case "until":
 			opts.Until = offset(t, a.Vals[0])
 		case "assume":
@@ -72,20 +75,19 @@ func replayScript(t *testing.T, d *datadriven.TestData, rules string) string {
 	for _, l := range strings.Split(strings.TrimSpace(d.Input), "\n") {
 		lines = append(lines, scriptLine(t, l))
 	}
-	out := replayText(t, rules, lines, opts)
-	opts.Exhaustive = true
-	if again := replayText(t, rules, lines, opts); again != out {
-		t.Errorf("%s: an exhaustive run differs:\n%s\nfrom\n%s", d.Pos, again, out)
-	}
-	return out
-}
-
-func replayText(t *testing.T, rules string, lines []string, opts Options) string {
-	t.Helper()
-	changes, members, err := Run(directory(rules), []io.Reader{strings.NewReader(strings.Join(lines, "\n"))}, opts)
+	changes, members, err := Run(directory(rules), readers([]string{strings.Join(lines, "\n")}), opts)
 	if err != nil {
 		return errorText(err)
 	}
+	opts.Exhaustive = true
+	again, _, _ := Run(directory(rules), readers([]string{strings.Join(lines, "\n")}), opts)
+	if diff := cmp.Diff(changes, again); diff != "" {
+		t.Errorf("%s: an exhaustive run differs (-plain +exhaustive):\n%s", d.Pos, diff)
+	}
+	return describe(changes, members, show)
+}
+
+func describe(changes []Change, members []Member, since func(subject.Instant) string) string {
 	var out strings.Builder
 	for _, c := range changes {
 		fmt.Fprintf(&out, "%s %s %s %s %s", since(c.Time), c.UserID, c.Change, c.Segment, c.Reason)
@@ -161,23 +163,23 @@ func option(t *testing.T, rec map[string]any, word string) bool {
 	return true
 }
 
-// offset reads "2d3h", "2d+1us" or "2d-1us".
+// offset reads "2d3h" or an instant, with "+1us" or "-1us" behind it or not.
 func offset(t *testing.T, s string) subject.Instant {
 	t.Helper()
-	at := day0
-	for sign, text := range map[subject.Instant]string{1: "+1us", -1: "-1us"} {
-		if strings.HasSuffix(s, text) {
-			s, at = strings.TrimSuffix(s, text), day0+sign
+	text, late := strings.CutSuffix(s, "+1us")
+	text, early := strings.CutSuffix(text, "-1us")
+	at, ok := parseInstant(text)
+	if !ok && text == "0" {
+		at, ok = day0, true
+	}
+	if !ok {
+		d, err := parseDuration(text)
+		if err != nil {
+			t.Fatalf("offset %q: %v", s, err)
 		}
+		at = day0 + subject.Instant(d)
 	}
-	if s == "0" {
-		return at
-	}
-	d, err := parseDuration(s)
-	if err != nil {
-		t.Fatalf("offset %q: %v", s, err)
-	}
-	return at + subject.Instant(d)
+	return at + subject.Instant(rank(late)-rank(early))
 }
 
 // since writes an instant as the scripts do.
