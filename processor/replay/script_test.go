@@ -16,28 +16,30 @@ import (
 	"github.com/segmentd/segmentd/state/subject"
 )
 
-// TestScripts runs testdata/*.txt: `rules` sets the rule set, `run` replays
-// inputs under it and prints every change, the skipped lines, the outcomes that
-// are not plain admissions, and (with members) the memberships at the end.
+// TestScripts runs testdata/*.txt: `rules` sets the rule set (`segments` one of
+// a purpose m, a line `KEY: RULE` for each and further fields indented), `run` replays
+// inputs under it and prints every change with the message id that caused it
+// (with places, also the line of an event without one), the skipped lines, the
+// outcomes that are not plain admissions, and (with members) the memberships at
+// the end.
 //
 // Inputs are lines of
 //
-//	DAY[THH:MM:SS] SUBJECT EVENT NAME {properties}      an event; #id after the name gives it a messageId
-//	DAY[THH:MM:SS] SUBJECT traits {traits}              an identify call
-//	DAY[THH:MM:SS] SUBJECT given|refused|withdrawn|objected PURPOSE {more}
+//	DAY[THH:MM[:SS]] SUBJECT EVENT NAME {properties}      an event; #id after the name gives it a messageId
+//	DAY[THH:MM[:SS]] SUBJECT traits {traits}              an identify call
+//	DAY[THH:MM[:SS]] SUBJECT given|refused|withdrawn|objected PURPOSE {more}
 //
-// where DAY is MM-DD of 2026; a subject that begins with ? is anonymous.
+// where DAY is MM-DD of 2026, or YYYY-MM-DD; a subject that begins with ? is anonymous.
 func TestScripts(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
 		var set *rules.Set
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			switch d.Cmd {
 			case "rules":
-				var problems []rules.Problem
-				set, problems = rules.Load(fstest.MapFS{"rules.yaml": {Data: []byte(d.Input)}})
-				if set == nil {
-					t.Fatalf("%s: %v", d.Pos, problems)
-				}
+				set = load(t, d, d.Input)
+				return ""
+			case "segments":
+				set = load(t, d, segmentsOf(d.Input))
 				return ""
 			case "run":
 				return runScript(t, set, d)
@@ -48,12 +50,36 @@ func TestScripts(t *testing.T) {
 	})
 }
 
+func load(t *testing.T, d *datadriven.TestData, text string) *rules.Set {
+	t.Helper()
+	set, problems := rules.Load(fstest.MapFS{"rules.yaml": {Data: []byte(text)}})
+	if set == nil {
+		t.Fatalf("%s: %v", d.Pos, problems)
+	}
+	return set
+}
+
+// segmentsOf is a rule file with the segments of a `segments` case.
+func segmentsOf(script string) string {
+	var b strings.Builder
+	b.WriteString("purposes:\n  - {key: m, description: d, lawful_basis: consent, retention: 400d}\nsegments:\n")
+	for line := range strings.Lines(script) {
+		if strings.HasPrefix(line, " ") {
+			b.WriteString("  " + line)
+			continue
+		}
+		key, rule, _ := strings.Cut(line, ": ")
+		fmt.Fprintf(&b, "  - key: %s\n    purpose: m\n    when: |\n      %s\n", key, strings.TrimSpace(rule))
+	}
+	return b.String()
+}
+
 func runScript(t *testing.T, set *rules.Set, d *datadriven.TestData) string {
 	var out strings.Builder
 	cfg := replay.Config{Rules: set, Until: subject.Never,
 		Change: func(c *subject.Change) error {
 			fmt.Fprintf(&out, "%s %s %s %s (%s) v%d", c.Time, c.Subject.Value, c.Kind, c.Segment, c.Reason, c.Version)
-			if c.CausedBy != "" {
+			if c.CausedBy != "" && (!strings.HasPrefix(c.CausedBy, "in:") || d.HasArg("places")) {
 				fmt.Fprintf(&out, " by %s", c.CausedBy)
 			}
 			out.WriteByte('\n')
@@ -91,11 +117,17 @@ func runScript(t *testing.T, set *rules.Set, d *datadriven.TestData) string {
 
 func when(t *testing.T, s string) subject.Instant {
 	t.Helper()
-	layout := "2006-01-02"
-	if strings.Contains(s, "T") {
-		layout = "2006-01-02T15:04:05.999999"
+	layout, clock := "2006-01-02", strings.Count(s, ":")
+	switch {
+	case clock == 1:
+		layout += "T15:04"
+	case clock == 2:
+		layout += "T15:04:05" // and a fraction
 	}
-	at, err := time.Parse(layout, "2026-"+s)
+	if strings.IndexByte(s, '-') == 2 {
+		s = "2026-" + s
+	}
+	at, err := time.Parse(layout, s)
 	if err != nil {
 		t.Fatal(err)
 	}
