@@ -14,9 +14,11 @@ import (
 // fence is a fenced block of README.md: its language and text.
 var fence = regexp.MustCompile("(?ms)^```([a-z]+)\n(.*?)^```$")
 
-// TestReadmeExamples runs every example of README.md. A yaml block is a rule
-// file that must load without errors, or print what the text block behind it
-// says. Each line of a cel block is a rule that must load beside the first file.
+// TestReadmeExamples loads every example of README.md. A yaml block is a rule
+// file that must load without errors, beside the first file if it has no
+// purposes, or print what the text block behind it says. Each line of a cel block
+// is a rule that must load beside the first file. (processor/replay runs the events
+// blocks.)
 func TestReadmeExamples(t *testing.T) {
 	page, err := os.ReadFile("README.md")
 	if err != nil {
@@ -33,16 +35,19 @@ func TestReadmeExamples(t *testing.T) {
 			if i+1 < len(blocks) && blocks[i+1][1] == "text" {
 				want = blocks[i+1][2]
 			}
-			exampleFile(t, b[2], want)
+			exampleFile(t, blocks[0][2], b[2], want)
 		case "cel":
 			exampleRules(t, blocks[0][2], b[2])
 		}
 	}
 }
 
-func exampleFile(t *testing.T, text, want string) {
+func exampleFile(t *testing.T, base, text, want string) {
 	t.Helper()
 	files := fstest.MapFS{"rules.yaml": {Data: []byte(text)}}
+	if !strings.Contains(text, "purposes:") && want == "" {
+		files["base.yaml"] = &fstest.MapFile{Data: []byte(base)}
+	}
 	if want == "" {
 		if _, problems := Load(files); HasErrors(problems) {
 			t.Errorf("%v in\n%s", problems, text)
