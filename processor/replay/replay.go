@@ -48,32 +48,54 @@ type Summary struct {
 // equal timestamps decisions come before events). It returns the subjects as
 // they stand at the end.
 func Run(ctx context.Context, cfg Config, sources []Source) (*core.Memory, Summary, error) {
-	engine := core.New(cfg.Rules, cfg.Core)
-	if err := engine.Assume(cfg.AssumeConsent); err != nil {
+	results, err := RunTogether(ctx, []Config{cfg}, sources)
+	if results == nil {
 		return nil, Summary{}, err
 	}
-	records := core.NewMemory()
-	r := &run{cfg: cfg, machine: core.NewMachine(engine, records, subject.LongAgo)}
-	err := r.merge(ctx, sources)
-	if err == nil {
-		err = r.finish()
+	return results[0].Records, results[0].Summary, err
+}
+
+// Result is what one of the replays of RunTogether leaves.
+type Result struct {
+	Records *core.Memory // the subjects as they stand at the end
+	Summary Summary
+}
+
+// RunTogether is Run under several configurations, which may differ in their
+// rules, over sources that are read only once. A line is skipped, and told to
+// the first configuration's Problem, if none of them can use it.
+func RunTogether(ctx context.Context, cfgs []Config, sources []Source) ([]Result, error) {
+	m := &merge{problem: cfgs[0].Problem}
+	results := make([]Result, len(cfgs))
+	for i, cfg := range cfgs {
+		s, err := NewStepper(cfg)
+		if err != nil {
+			return nil, err
+		}
+		m.steppers = append(m.steppers, s)
+		results[i].Records = s.records
 	}
-	r.summary.Clock = r.machine.Clock()
-	return records, r.summary, err
+	err := m.run(ctx, sources)
+	for i, s := range m.steppers {
+		if err == nil {
+			err = s.finish()
+		}
+		results[i].Summary = s.Summary()
+	}
+	return results, err
 }
 
-type run struct {
-	cfg     Config
-	machine *core.Machine
-	summary Summary
+// merge applies the items of several sources, the earliest first.
+type merge struct {
+	steppers []*Stepper
+	problem  func(file string, line int64, what string)
 }
 
-// merge applies the sources' items, the earliest first.
-func (r *run) merge(ctx context.Context, sources []Source) error {
+func (m *merge) run(ctx context.Context, sources []Source) error {
 	var open []*reader
 	for _, s := range sources {
-		rd := newReader(s, r.decoderOptions())
-		if ok, err := r.advance(rd); err != nil {
+		rd := newReader(s, m.steppers)
+		if ok, err := m.advance(rd); err != nil {
 			return err
 		} else if ok {
 			open = append(open, rd)
@@ -89,10 +111,10 @@ func (r *run) merge(ctx context.Context, sources []Source) error {
 				first = i
 			}
 		}
-		if err := r.apply(&open[first].item, open[first].at); err != nil {
+		if err := open[first].apply(m.steppers); err != nil {
 			return err
 		}
-		ok, err := r.advance(open[first])
+		ok, err := m.advance(open[first])
 		if err != nil {
 			return err
 		}
@@ -103,106 +125,49 @@ func (r *run) merge(ctx context.Context, sources []Source) error {
 	return nil
 }
 
-func (r *run) decoderOptions() wire.DecoderOptions {
-	o := r.cfg.Decoder
-	o.Fields, o.Names = r.cfg.Rules.Fields, r.cfg.Rules.EventNames()
-	for i := range r.cfg.Rules.Purposes {
-		o.Purposes = append(o.Purposes, r.cfg.Rules.Purposes[i].Key)
-	}
-	return o
-}
-
 // advance reads the source's next good line, reporting the others.
-func (r *run) advance(rd *reader) (bool, error) {
+func (m *merge) advance(rd *reader) (bool, error) {
 	for {
 		what, ok, err := rd.next()
 		if err != nil || !ok {
 			return false, err
 		}
-		r.summary.Lines++
+		for _, s := range m.steppers {
+			s.summary.Lines++
+		}
 		if what == "" {
-			r.misunderstood(rd)
+			m.misunderstood(rd)
 			return true, nil
 		}
-		r.skip(rd, what)
+		m.skip(rd, what)
 	}
 }
 
 // misunderstood reports a decision that counts as a refusal only because it
 // could not be understood.
-func (r *run) misunderstood(rd *reader) {
-	if rd.item.Misunderstood == "" {
-		return
-	}
-	r.summary.Refusals++
-	if r.cfg.Problem != nil {
-		r.cfg.Problem(rd.source.Name, rd.line, "not understood, so it counts as refused: "+rd.item.Misunderstood)
-	}
-}
-
-func (r *run) skip(rd *reader, what string) {
-	r.summary.Skipped++
-	if rd.countsAsEvent {
-		r.summary.Events[subject.OutcomeRejected]++
-	}
-	if r.cfg.Problem != nil {
-		r.cfg.Problem(rd.source.Name, rd.line, what)
-	}
-}
-
-// apply moves the clock to the item's instant and applies it.
-func (r *run) apply(item *wire.Item, at subject.Instant) error {
-	if at != subject.Never {
-		if _, err := r.machine.Advance(at, 0); err != nil {
-			return err
+func (m *merge) misunderstood(rd *reader) {
+	what := ""
+	for i := range rd.lanes {
+		if l := &rd.lanes[i]; l.what == "" && l.item.Misunderstood != "" {
+			m.steppers[i].summary.Refusals++
+			what = l.item.Misunderstood
 		}
 	}
-	if err := r.step(item); err != nil {
-		return err
+	if what != "" && m.problem != nil {
+		m.problem(rd.source.Name, rd.line, "not understood, so it counts as refused: "+what)
 	}
-	return r.publish()
 }
 
-func (r *run) step(item *wire.Item) error {
-	if item.Content == wire.HasEvent {
-		outcome, err := r.machine.Event(item.Event)
-		r.summary.Events[outcome]++
-		return err
-	}
-	for _, d := range item.Decisions {
-		r.summary.Decisions++
-		if err := r.machine.Decision(d); err != nil {
-			return err
+func (m *merge) skip(rd *reader, what string) {
+	for _, s := range m.steppers {
+		s.summary.Skipped++
+		if rd.countsAsEvent {
+			s.summary.Events[subject.OutcomeRejected]++
 		}
 	}
-	return nil
-}
-
-func (r *run) finish() error {
-	until := r.cfg.Until
-	if until == subject.Never {
-		until = r.machine.Clock()
+	if m.problem != nil {
+		m.problem(rd.source.Name, rd.line, what)
 	}
-	if _, err := r.machine.Advance(until, 0); err != nil {
-		return err
-	}
-	return r.publish()
-}
-
-// publish hands the changes on.
-func (r *run) publish() error {
-	engine := r.machine.Engine()
-	for i := range engine.Changes {
-		r.summary.Changes++
-		if r.cfg.Change == nil {
-			continue
-		}
-		if err := r.cfg.Change(&engine.Changes[i]); err != nil {
-			return err
-		}
-	}
-	engine.Changes = engine.Changes[:0]
-	return nil
 }
 
 // Member is one membership as it stands at the end of a replay.

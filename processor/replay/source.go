@@ -62,20 +62,25 @@ func (c closers) Close() error {
 // maxLineBytes bounds a line in memory; longer ones are skipped and reported.
 const maxLineBytes = 64 << 20
 
-// reader decodes a source line by line. Its item is valid until next.
+// reader decodes a source line by line, once for each rule set. Its lanes are
+// valid until next.
 type reader struct {
 	source        Source
 	lines         *bufio.Reader
 	line          int64
-	decoder       *wire.Decoder
-	item          wire.Item
-	at            subject.Instant // when the item is applied; Never: no date
+	lanes         []lane
+	at            subject.Instant // when the line is applied; Never: no date
+	event         bool            // it is an event
 	countsAsEvent bool            // the skipped line was none that says it is a decision or request
 	long          []byte
 }
 
-func newReader(s Source, opts wire.DecoderOptions) *reader {
-	return &reader{source: s, lines: bufio.NewReaderSize(s.Reader, 256<<10), decoder: wire.NewDecoder(opts)}
+func newReader(s Source, steppers []*Stepper) *reader {
+	r := &reader{source: s, lines: bufio.NewReaderSize(s.Reader, 256<<10)}
+	for _, stepper := range steppers {
+		r.lanes = append(r.lanes, lane{decoder: wire.NewDecoder(stepper.decoderOptions())})
+	}
+	return r
 }
 
 // next decodes the next line that is not empty. what says why it must be
@@ -98,26 +103,35 @@ func (r *reader) next() (what string, ok bool, err error) {
 	}
 }
 
+// decode reads the line for every rule set; what is the first one's reason to
+// skip it if all have one. Where several can use it, its instant is the same for all.
 func (r *reader) decode(text []byte) (what string) {
-	in := wire.Input{Value: text, Timestamp: subject.Never, Source: subject.Position{Topic: r.source.Name, Offset: r.line}}
-	item, reject := r.decoder.Decode(wire.Mixed, in)
-	if reject != nil {
-		r.countsAsEvent = !bytes.Contains(text, []byte(`"decision"`)) && !bytes.Contains(text, []byte(`"request"`))
-		return reject.String()
-	}
-	r.item, r.at = item, subject.Never
-	switch item.Content {
-	case wire.HasRequest:
-		r.countsAsEvent = false
-		return "requests of data subjects are not available in this version"
-	case wire.HasEvent:
-		r.at = item.Event.Time
-	case wire.HasDecisions:
-		for _, d := range item.Decisions {
-			r.at = min(r.at, d.Effective())
+	r.at = subject.Never
+	good := false
+	for i := range r.lanes {
+		l := &r.lanes[i]
+		l.decode(text, subject.Position{Topic: r.source.Name, Offset: r.line})
+		if l.what == "" {
+			good, r.at, r.event = true, min(r.at, l.at), l.item.Content == wire.HasEvent
 		}
 	}
-	return ""
+	if good {
+		return ""
+	}
+	r.countsAsEvent = !saysItIsNoEvent(text)
+	return r.lanes[0].what
+}
+
+// apply gives the line to every rule set that can use it.
+func (r *reader) apply(steppers []*Stepper) error {
+	for i := range r.lanes {
+		if l := &r.lanes[i]; l.what == "" {
+			if _, err := steppers[i].apply(&l.item, l.at); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // before orders the heads of merged sources: by instant, decisions first.
@@ -133,7 +147,7 @@ func (r *reader) before(o *reader) bool {
 	if a != b {
 		return a < b
 	}
-	return r.item.Content != wire.HasEvent && o.item.Content == wire.HasEvent
+	return !r.event && o.event
 }
 
 // readLine returns the next line without its end, valid until the next call.
