@@ -66,6 +66,7 @@ type loader struct {
 	problems []Problem
 	broken   bool // some file could not be read: names it defines are not known
 	files    int  // rule files found
+	noRules  bool // what is read holds no expressions
 	sections sections
 }
 
@@ -127,6 +128,11 @@ func (l *loader) readFile(name string) {
 		return
 	}
 	l.files++
+	l.readYAML(name, func(v yamlValue) { l.sections.read(l, v) })
+}
+
+// readYAML calls do for every YAML document of a file, reporting what is wrong with it.
+func (l *loader) readYAML(name string, do func(yamlValue)) {
 	data, err := readLimited(l.fsys, name, MaxFileBytes)
 	if err != nil {
 		l.fileError(name, "cannot be read: "+reason(err))
@@ -141,7 +147,7 @@ func (l *loader) readFile(name string) {
 		l.errorf(spot{doc, line, utf8.RuneCountInString(prefix.line(line)) + 1}, "the file is not UTF-8")
 		return
 	}
-	l.readDocuments(doc, data)
+	l.readDocuments(doc, data, do)
 }
 
 func invalidUTF8(data []byte) int {
@@ -173,8 +179,8 @@ func readLimited(fsys fs.FS, name string, limit int64) ([]byte, error) {
 	return data, err
 }
 
-// readDocuments reads the YAML documents of a file, each with any sections.
-func (l *loader) readDocuments(doc *document, data []byte) {
+// readDocuments reads the YAML documents of a file.
+func (l *loader) readDocuments(doc *document, data []byte, do func(yamlValue)) {
 	lines := &lineReader{data: data}
 	decoder := yaml.NewDecoder(lines)
 	for {
@@ -189,7 +195,7 @@ func (l *loader) readDocuments(doc *document, data []byte) {
 			return
 		}
 		if len(node.Content) == 1 {
-			l.sections.read(l, yamlValue{doc, node.Content[0]}.resolved())
+			do(yamlValue{doc, node.Content[0]}.resolved())
 		}
 	}
 }

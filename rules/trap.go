@@ -58,7 +58,7 @@ func findTrap(doc *document, line int) (spot, string) {
 func trapIn(rule string) (offset int, t trap) {
 	switch rule[0] {
 	case '"', '\'':
-		if strings.LastIndexByte(rule, rule[0]) == len(rule)-1 && !strings.ContainsRune(rule[1:len(rule)-1], rune(rule[0])) {
+		if last := len(rule) - 1; last > 0 && rule[last] == rule[0] && !strings.ContainsRune(rule[1:last], rune(rule[0])) {
 			return 0, ""
 		}
 		return 0, startTrap(rule[:1])

@@ -46,7 +46,7 @@ func (l *loader) yamlProblem(doc *document, read []byte, err error) {
 	if n := failingLine(read); n > 0 {
 		line = n
 	}
-	if at, advice := findTrap(doc, line); advice != "" {
+	if at, advice := findTrap(doc, line); advice != "" && !l.noRules {
 		l.errorf(at, "%s", advice)
 		return
 	}
