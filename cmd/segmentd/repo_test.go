@@ -37,7 +37,7 @@ var layers = map[string]layer{
 	"state/subject":       {},
 	"state":               {own: []string{"state/subject"}, heavy: []string{"badger"}},
 	"rules":               {own: []string{"state/subject"}, heavy: []string{"cel", "yaml"}},
-	"rules/ruletest":      {own: []string{"rules", "state/subject", "processor/core", "processor/replay", "processor/wire"}, heavy: []string{"yaml"}},
+	"rules/ruletest":      {own: []string{"rules", "state/subject"}, heavy: []string{"yaml"}},
 	"processor/consent":   {own: []string{"state/subject"}},
 	"processor/core":      {own: []string{"processor/consent", "rules", "state/subject"}},
 	"processor/stream":    {own: []string{"state/subject"}},
