@@ -9,6 +9,7 @@ import (
 
 	"github.com/segmentd/segmentd/processor/wire"
 	"github.com/segmentd/segmentd/rules"
+	"github.com/segmentd/segmentd/rules/ruletest"
 )
 
 func schemaCommand() command {
@@ -31,13 +32,20 @@ func schemaCommand() command {
 	}
 }
 
-const rulesSchema = "rules"
+// The schemas of files that people write.
+const (
+	rulesSchema    = "rules"
+	ruleTestSchema = "rule-test"
+)
 
-func schemaNames() []string { return append(wire.SchemaNames(), rulesSchema) }
+func schemaNames() []string { return append(wire.SchemaNames(), rulesSchema, ruleTestSchema) }
 
 func schemaOf(name string) ([]byte, bool) {
-	if name == rulesSchema {
+	switch name {
+	case rulesSchema:
 		return rules.SchemaJSON(), true
+	case ruleTestSchema:
+		return ruletest.SchemaJSON(), true
 	}
 	return wire.Schema(name)
 }
