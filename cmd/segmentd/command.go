@@ -76,7 +76,7 @@ type invocation struct {
 
 func commands() []command {
 	return []command{
-		runCommand(), brokerCommand(), demoCommand(), checkCommand(), testCommand(), replayCommand(), produceCommand(), verifyCommand(),
+		runCommand(), brokerCommand(), demoCommand(), checkCommand(), testCommand(), replayCommand(), diffCommand(), produceCommand(), verifyCommand(),
 		membersCommand(), configCommand(), topicsCommand(), schemaCommand(),
 	}
 }

@@ -19,14 +19,42 @@ import (
 )
 
 type replayFlags struct {
+	replayInput
 	rules   string
+	members bool
+	group   string
+}
+
+// replayInput is what all commands that replay files ask of how to read them.
+type replayInput struct {
 	until   string
 	assume  []string
-	members bool
 	lenient bool
-	group   string
 	unit    string
 	dedupe  time.Duration
+}
+
+func (f *replayInput) addFlags(fs *pflag.FlagSet) {
+	fs.StringVar(&f.until, "until", "", "move the clock on to this instant at the end (RFC 3339)")
+	fs.StringSliceVar(&f.assume, "assume-consent", nil, "purposes to which every subject counts as having consented before its first input")
+	fs.BoolVar(&f.lenient, "lenient", false, "exit 0 although lines were skipped")
+	fs.StringVar(&f.unit, "timestamp-unit", "rfc3339", "what timestamps are: rfc3339, s, ms or us")
+	fs.DurationVar(&f.dedupe, "dedupe-window", 24*time.Hour, "how long message ids are remembered")
+}
+
+// config is the part of a replay's configuration that the flags decide.
+func (f *replayInput) config(inv *invocation) (replay.Config, error) {
+	until, err := f.untilInstant()
+	if err != nil {
+		return replay.Config{}, err
+	}
+	unit, err := wire.ParseTimestampUnit(f.unit)
+	if err != nil {
+		return replay.Config{}, usagef("--timestamp-unit: %w", err)
+	}
+	return replay.Config{Core: core.Config{DedupeWindow: f.dedupe}, Until: until, AssumeConsent: f.assume,
+		Decoder: wire.DecoderOptions{TimestampUnit: unit, MaxRecordBytes: maxReplayRecordBytes},
+		Problem: func(file string, line int64, what string) { fmt.Fprintf(inv.err, "%s:%d: %s\n", file, line, what) }}, nil
 }
 
 func replayCommand() command {
@@ -43,13 +71,9 @@ counts as refused; the exit status is then 1, unless --lenient.
 		setup: func(fs *pflag.FlagSet) func(context.Context, *invocation) error {
 			var f replayFlags
 			fs.StringVar(&f.rules, "rules", "", "directory of the rule files (required)")
-			fs.StringVar(&f.until, "until", "", "move the clock on to this instant at the end (RFC 3339)")
-			fs.StringSliceVar(&f.assume, "assume-consent", nil, "purposes to which every subject counts as having consented before its first input")
 			fs.BoolVar(&f.members, "members", false, "write the memberships at the end instead of the changes")
-			fs.BoolVar(&f.lenient, "lenient", false, "exit 0 although lines were skipped")
 			fs.StringVar(&f.group, "group", "segmentd", "consumer group from which the ids of changes are derived")
-			fs.StringVar(&f.unit, "timestamp-unit", "rfc3339", "what timestamps are: rfc3339, s, ms or us")
-			fs.DurationVar(&f.dedupe, "dedupe-window", 24*time.Hour, "how long message ids are remembered")
+			f.addFlags(fs)
 			return func(ctx context.Context, inv *invocation) error { return f.run(ctx, inv) }
 		},
 	}
@@ -59,13 +83,9 @@ func (f *replayFlags) run(ctx context.Context, inv *invocation) error {
 	if f.rules == "" || len(inv.args) == 0 {
 		return usagef("give --rules DIR and at least one FILE")
 	}
-	until, err := f.untilInstant()
+	cfg, err := f.config(inv)
 	if err != nil {
 		return err
-	}
-	unit, err := wire.ParseTimestampUnit(f.unit)
-	if err != nil {
-		return usagef("--timestamp-unit: %w", err)
 	}
 	set, err := loadRules(inv, f.rules)
 	if err != nil {
@@ -77,9 +97,7 @@ func (f *replayFlags) run(ctx context.Context, inv *invocation) error {
 	}
 	defer closeAll()
 	out := bufio.NewWriterSize(inv.out, 256<<10)
-	cfg := replay.Config{Rules: set, Core: core.Config{DedupeWindow: f.dedupe}, Until: until, AssumeConsent: f.assume,
-		Decoder: wire.DecoderOptions{TimestampUnit: unit, MaxRecordBytes: maxReplayRecordBytes},
-		Problem: func(file string, line int64, what string) { fmt.Fprintf(inv.err, "%s:%d: %s\n", file, line, what) }}
+	cfg.Rules = set
 	if !f.members {
 		cfg.Change = changeWriter(out, f.group, set.Hash)
 	}
@@ -101,7 +119,7 @@ func (f *replayFlags) run(ctx context.Context, inv *invocation) error {
 // maxReplayRecordBytes is Kafka's default bound of a record, as live.
 const maxReplayRecordBytes = 1 << 20
 
-func (f *replayFlags) untilInstant() (subject.Instant, error) {
+func (f *replayInput) untilInstant() (subject.Instant, error) {
 	if f.until == "" {
 		return subject.Never, nil
 	}
