@@ -33,8 +33,9 @@ type purposeDecl struct {
 // dataDecl is an entry of the data section as written.
 type dataDecl struct {
 	dataField
-	keys []string // the path, from "properties", "context" or "traits" on
-	at   spot
+	keys       []string // the path, from "properties", "context" or "traits" on
+	at         spot
+	considered bool // whether it is special is written
 }
 
 // listDecl is a static list as written.
@@ -59,6 +60,8 @@ type segmentDecl struct {
 	infersAt  spot
 	expr      *ruleText // nil if it cannot be read
 	stay      *ruleText // of stay_while; nil: none, or it cannot be read
+
+	considered bool // what it infers is written, be it nothing
 }
 
 func newSections() sections { return sections{seen: make(map[string]spot)} }
@@ -272,7 +275,7 @@ func (s *sections) readData(l *loader, v yamlValue) {
 	}
 	d.keys, d.path = keys, pathText(keys[0], keys[1:])
 	d.category = l.category(o, "category")
-	d.special = l.flag(o, "special")
+	d.special, d.considered = l.flag(o, "special"), o.has("special")
 	if o.has("min") {
 		d.min = l.minimum(o)
 	}

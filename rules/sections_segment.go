@@ -25,7 +25,7 @@ func (s *sections) readSegment(l *loader, v yamlValue) {
 	d.description = l.text(o, "description")
 	d.purpose = l.required(o, "purpose")
 	if o.has("infers") {
-		d.infers = l.inferred(o)
+		d.infers, d.considered = l.inferred(o), true
 	}
 	if !o.has("when") {
 		l.errorf(o.spot(), "the segment has no 'when'")

@@ -12,6 +12,7 @@ func (c *checker) warnings(set *Set) {
 	if set != nil {
 		c.warnUnbounded(set)
 	}
+	c.warnSpecial()
 }
 
 // warnConstant reports a rule that can never or always hold, and conditions in
