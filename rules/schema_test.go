@@ -106,6 +106,11 @@ func TestSchemaRefusesWhatCheckRefuses(t *testing.T) {
 		"data: [{field: total}]",
 		"segments: [{key: A, purpose: a, when: x}]",
 		"segments: [{key: a, purpose: a, when: x, cooldown: soon}]",
+		"segments: [{key: a, purpose: a, when: x, min_dwell: 3 days}]",
+		"segments: [{key: a, purpose: a, when: x, dwell: 3d}]",
+		"purposes: [{key: a, description: d, lawful_basis: consent, retention: 30d, min_age: 16}]",
+		"purposes: [{key: a, description: d, lawful_basis: consent, retention: 30d, birthdate_trait: b}]",
+		"purposes: [{key: a, description: d, lawful_basis: consent, retention: 30d, min_age: sixteen, birthdate_trait: b}]",
 	} {
 		if schema.Validate(asJSON(t, text)) == nil {
 			t.Errorf("the schema accepts %s", text)

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"gopkg.in/yaml.v3"
+)
+
+// schemaFile writes a schema to a file, as people do for their editors, and
+// compiles the file.
+func schemaFile(t *testing.T, name string) *jsonschema.Schema {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name+".schema.json")
+	file, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := run(t.Context(), []string{"schema", name}, streams{out: file, err: io.Discard}); got != exitOK {
+		t.Fatalf("segmentd schema %s exits with %d", name, got)
+	}
+	if err := file.Close(); err != nil {
+		t.Fatal(err)
+	}
+	schema, err := jsonschema.NewCompiler().Compile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return schema
+}
+
+// editorView is a YAML text as an editor's validator sees it: timestamps are text.
+func editorView(t *testing.T, text string) any {
+	t.Helper()
+	var node yaml.Node
+	if err := yaml.Unmarshal([]byte(text), &node); err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	var untime func(*yaml.Node)
+	untime = func(n *yaml.Node) {
+		if n.Tag == "!!timestamp" {
+			n.Tag = "!!str"
+		}
+		for _, c := range n.Content {
+			untime(c)
+		}
+	}
+	untime(&node)
+	var v any
+	if err := node.Decode(&v); err != nil {
+		t.Fatal(err)
+	}
+	encoded, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(encoded))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return doc
+}
+
+var yamlBlock = regexp.MustCompile("(?ms)^```yaml\n(.*?)^```$(\n```text\n.*?^```$)?")
+
+// TestSchemasHoldForDocuments validates every rule file and rule test that the
+// documents show, and those that are shipped, against the schemas.
+func TestSchemasHoldForDocuments(t *testing.T) {
+	rulesSchema, testSchema := schemaFile(t, "rules"), schemaFile(t, "rule-test")
+	validated := map[*jsonschema.Schema]int{}
+	validate := func(where, text string) {
+		schema := rulesSchema
+		if strings.Contains("\n"+text, "\ntests:") {
+			schema = testSchema
+		}
+		validated[schema]++
+		if err := schema.Validate(editorView(t, text)); err != nil {
+			t.Errorf("%s: %v\n%s", where, err, text)
+		}
+	}
+	for _, page := range []string{"../../rules/README.md", "../../README.md"} {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range yamlBlock.FindAllStringSubmatch(string(text), -1) {
+			isRules := regexp.MustCompile(`(?m)^(segments|purposes|tests):`).MatchString(m[1])
+			if isNotYAML := strings.Contains(m[2], "means something else to YAML"); isRules && !isNotYAML {
+				validate(page, m[1])
+			}
+		}
+	}
+	for _, path := range []string{"demo/shop.yaml", "../../deployments/example/rules/shop.yaml", "../../deployments/example/rules/shop_test.yaml"} {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		validate(path, string(text))
+	}
+	if validated[rulesSchema] < 8 || validated[testSchema] < 4 {
+		t.Errorf("only %d rule files and %d test files were found", validated[rulesSchema], validated[testSchema])
+	}
+}
