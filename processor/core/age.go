@@ -118,6 +118,6 @@ func (e *Engine) setBirthdate(r *subject.Record, purpose int, ev *subject.Event)
 		return false
 	}
 	e.settle(p, purpose, settling{r.Clock, subject.ByAge, subject.ByTrait, subject.ByTrait})
-	e.markTrait(purpose, t.Key) // after what the age brings, whose reason stays
+	e.markTrait(purpose, t.Key)
 	return true
 }

@@ -124,11 +124,12 @@ func newMarks(segments int) marks {
 	return marks{words: make([]uint64, n), reasons: make([]subject.Reason, segments), lo: n}
 }
 
-// add marks a segment. The first reason stays, unless it is only the time.
+// add marks a segment. The first reason stays, unless it is only the time, or a
+// birthday.
 func (m *marks) add(segment int, why subject.Reason) {
 	w, bit := segment/64, uint64(1)<<(segment%64)
 	if m.words[w]&bit != 0 {
-		if m.reasons[segment] == subject.ByTime {
+		if m.reasons[segment] == subject.ByTime || m.reasons[segment] == subject.ByAge {
 			m.reasons[segment] = why
 		}
 		return
@@ -196,7 +197,11 @@ func (e *Engine) decide(r *subject.Record, at subject.Instant) (d decided) {
 			continue
 		}
 		if !p.Basis.Known {
-			d.flipped = e.exit(r, p, s, e.marks.reasons[i]) || d.flipped
+			why := e.marks.reasons[i]
+			if why <= subject.ByTrait { // an event ends no basis, but may tell another age
+				why = subject.ByAge
+			}
+			d.flipped = e.exit(r, p, s, why) || d.flipped
 			continue
 		}
 		if p.Basis.Until <= at {

@@ -28,7 +28,20 @@ func (g *generator) condition(p *generatedPurpose, depth int) string {
 	case 8, 9:
 		return fmt.Sprintf("held(%s, %q)", g.condition(p, max(0, depth-1)), g.window())
 	}
-	return g.number(1) + " " + pick(g, comparisons) + " " + pick(g, []string{"0", "1", "2", "3", "2.5", "0.5", "two"})
+	return g.number(1) + " " + g.compared()
+}
+
+// compared is an operator and a constant that no count decides by itself: of a
+// source that cannot matter no message id is remembered, which the oracle does
+// not know.
+func (g *generator) compared() string {
+	for {
+		op, c := pick(g, comparisons), pick(g, []string{"0", "1", "2", "3", "2.5", "0.5", "two"})
+		whole, ordered := c != "2.5" && c != "0.5", op != "==" && op != "!="
+		if (whole || ordered) && (c != "0" || op != ">=" && op != "<") {
+			return op + " " + c
+		}
+	}
 }
 
 func (g *generator) moving() string {
