@@ -77,12 +77,11 @@ func (w wallClock) value(v *View) subject.Value {
 	return subject.OfInt(int64(w.get(w.zone.local(v.At))))
 }
 
-// wallClockTest is a wall clock compared with a constant: its answer changes
-// far less often than the hour does.
+// wallClockTest is a condition on a wall clock alone: its answer changes far
+// less often than the hour does.
 type wallClockTest struct {
 	wallClock
-	op comparison
-	n  subject.Value
+	test func(subject.Value) bool
 }
 
 func (s *scope) isWallClock(e ast.Expr) bool {
@@ -95,13 +94,20 @@ func (s *scope) wallClockComparison(a ast.Expr, op comparison, b node) node {
 	if !b.constant {
 		return compare(s.compile(a), op, b)
 	}
-	a, s = s.resolve(a)
-	w, text, ok := s.wallClockOf(a)
+	n := b.constantValue()
+	return s.wallClockCondition(a, op.String()+" "+b.text, func(v subject.Value) bool { return op.values(v, n) })
+}
+
+// wallClockCondition compiles a condition on a wall clock; rest is its text
+// behind it.
+func (s *scope) wallClockCondition(e ast.Expr, rest string, test func(subject.Value) bool) node {
+	e, s = s.resolve(e)
+	w, text, ok := s.wallClockOf(e)
 	if !ok {
 		return literal(null)
 	}
-	t := wallClockTest{w, op, b.constantValue()}
-	text = "(" + text + " " + op.String() + " " + b.text + ")"
+	t := wallClockTest{w, test}
+	text = "(" + text + " " + rest + ")"
 	s.rule.turn(text, t.turn)
 	return judged(text, t.holdsAt)
 }
@@ -109,14 +115,14 @@ func (s *scope) wallClockComparison(a ast.Expr, op comparison, b node) node {
 func (t wallClockTest) holdsAt(v *View) bool { return t.holds(v.At) }
 
 func (t wallClockTest) holds(at subject.Instant) bool {
-	return t.op.values(subject.OfInt(int64(t.get(t.zone.local(at)))), t.n)
+	return t.test(subject.OfInt(int64(t.get(t.zone.local(at)))))
 }
 
-// turnSteps bounds how far ahead a turn looks: more than a week of hours.
+// turnSteps is more than a week of hours: every value comes by in fewer steps.
 const turnSteps = 200
 
-// turn is the instant at which the answer is another, or after turnSteps hours
-// or days one at which to look again.
+// turn is the instant at which the answer is another. Never where each value of
+// the clock gives the same.
 func (t wallClockTest) turn(v *View) subject.Instant {
 	now, at := t.holds(v.At), v.At
 	for range turnSteps {
@@ -124,7 +130,7 @@ func (t wallClockTest) turn(v *View) subject.Instant {
 			return at
 		}
 	}
-	return at
+	return subject.Never
 }
 
 // maxLead bounds how many days before it an anniversary may begin.

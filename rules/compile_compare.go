@@ -101,6 +101,10 @@ const setFrom = 9
 
 // in compiles x in list and x in map.
 func (s *scope) in(c ast.CallExpr) node {
+	if list := s.compile(c.Args()[1]); list.constant && s.isWallClock(c.Args()[0]) {
+		values := list.constantValue()
+		return s.wallClockCondition(c.Args()[0], "in "+list.text, func(v subject.Value) bool { return contained(v, values) })
+	}
 	x, y := s.compile(c.Args()[0]), s.compile(c.Args()[1])
 	text := infix(x, "in", y)
 	if !y.constant {

@@ -338,6 +338,8 @@ func (e *Engine) rearm(r *subject.Record) {
 }
 
 // index computes the armed instants of a record that has just been decoded.
+// Nothing changes before r.Next, so what has come to nothing before it is not
+// looked at again.
 func (e *Engine) index(r *subject.Record) {
 	for i := range r.Purposes {
 		p := &r.Purposes[i]
@@ -375,6 +377,9 @@ func (e *Engine) armAll(r *subject.Record, p *subject.Purpose, purpose int) {
 		}
 	}
 	e.view.Subject, e.view.At, e.view.Purpose = r.ID, r.Clock, p
+	if r.Next != subject.Never {
+		e.view.At = max(r.Clock, r.Next-1)
+	}
 	for i := e.marks.next(); i >= 0; i = e.marks.next() {
 		p.Arm(int32(i), e.set.Segments[i].Next(&e.view))
 	}
