@@ -37,6 +37,14 @@ func (c *checker) uses() []use {
 		for _, r := range f.facts.reads {
 			note(use{field: true, name: pathText(r.keys[0], r.keys[1:]), at: r.at})
 		}
+		for _, r := range f.elementReads() {
+			note(use{field: true, name: r.path, at: r.at})
+		}
+	}
+	for _, p := range c.purposes {
+		if p.BirthdateTrait != "" {
+			note(use{field: true, name: pathText("traits", []string{p.BirthdateTrait}), at: p.birthdateAt})
+		}
 	}
 	uses := make([]use, 0, len(first))
 	for u, at := range first {
@@ -63,13 +71,28 @@ func (s *Set) CompareSample(names, fields map[string]int) []Problem {
 		if u.field {
 			have, what = fields, "field"
 		}
-		if have[u.name] > 0 || u.field && hasBelow(fields, u.name) {
+		if have[u.name] > 0 || u.field && hasBelow(fields, u.name) || !u.field && hasMatch(names, u.name) {
 			continue
 		}
-		message := "the sample has no " + what + " '" + u.name + "'" + hint(u.name, keysOf(have))
+		nearest := hint(u.name, keysOf(have))
+		if p := patternOf(u.name); !u.field && p.prefix {
+			nearest = hint(p.text, keysOf(have))
+		}
+		message := "the sample has no " + what + " '" + u.name + "'" + nearest
 		problems = append(problems, u.at.problem(Warning, message))
 	}
 	return SortProblems(problems)
+}
+
+// hasMatch reports whether some name is one that a pattern of events() means.
+func hasMatch(names map[string]int, text string) bool {
+	p := patternOf(text)
+	for name, n := range names {
+		if n > 0 && p.matches(name) {
+			return true
+		}
+	}
+	return false
 }
 
 // hasBelow reports whether some path lies below another.

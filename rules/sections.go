@@ -27,7 +27,8 @@ type sections struct {
 // purposeDecl is a purpose as written.
 type purposeDecl struct {
 	Purpose
-	at spot
+	at          spot
+	birthdateAt spot
 }
 
 // dataDecl is an entry of the data section as written.
@@ -212,7 +213,7 @@ const maxAge = 150
 
 // age reads min_age and birthdate_trait, which belong together.
 func (l *loader) age(o object, p *purposeDecl) {
-	p.BirthdateTrait = l.text(o, "birthdate_trait")
+	p.BirthdateTrait, p.birthdateAt = l.text(o, "birthdate_trait"), o.at("birthdate_trait")
 	switch {
 	case o.has("min_age") && !o.has("birthdate_trait"):
 		l.errorf(o.keys["min_age"], "'min_age' needs 'birthdate_trait': the name of the trait that holds the birthdate, as in birthdate_trait: birthdate")

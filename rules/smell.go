@@ -30,7 +30,7 @@ func (c *checker) warnSpecialFields() {
 	}
 	warned := make(map[string]bool)
 	for _, u := range c.uses() {
-		keys, problem := parsePath(u.name)
+		keys, problem := parsePath(strings.ReplaceAll(u.name, "[]", ""))
 		if !u.field || problem != "" || warned[u.name] || c.declared(keys) {
 			continue
 		}

@@ -1,22 +1,18 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"strings"
 
 	"github.com/spf13/pflag"
 
-	"github.com/segmentd/segmentd/processor/replay"
 	"github.com/segmentd/segmentd/rules"
 )
 
 type checkFlags struct {
-	sample  string
+	sample  []string
 	strict  bool
 	verbose bool
 	output  string
@@ -30,7 +26,7 @@ Prints every problem as file:line:column with the line and a caret. The exit sta
 (with --strict also if there are warnings).`,
 		setup: func(fs *pflag.FlagSet) func(context.Context, *invocation) error {
 			var f checkFlags
-			fs.StringVar(&f.sample, "sample", "", "NDJSON file of real events: also report event names and fields that it never has")
+			fs.StringArrayVar(&f.sample, "sample", nil, "NDJSON file of real events (\"-\" is stdin; .gz and .zst are decompressed; may be repeated): also report event names and fields that it never has")
 			fs.BoolVar(&f.strict, "strict", false, "warnings are errors")
 			fs.BoolVar(&f.verbose, "verbose", false, "also print each leaf, what it keeps, and the segments that read it")
 			fs.StringVar(&f.output, "output", "text", "text or json")
@@ -47,8 +43,8 @@ func (f *checkFlags) run(inv *invocation) error {
 		return usagef("--output %q: use text or json", f.output)
 	}
 	set, problems := rules.LoadDir(inv.args[0])
-	if set != nil && f.sample != "" {
-		more, err := f.compare(inv, set)
+	if set != nil && len(f.sample) > 0 {
+		more, err := compareSample(inv, set, f.sample)
 		if err != nil {
 			return inputError(err)
 		}
@@ -122,64 +118,4 @@ func (f *checkFlags) leaves(set *rules.Set) []leafJSON {
 		all = append(all, j)
 	}
 	return all
-}
-
-// compare reads the sample and looks for names and fields of the rules that it
-// never has.
-func (f *checkFlags) compare(inv *invocation, set *rules.Set) ([]rules.Problem, error) {
-	source, closer, err := replay.Open(f.sample, inv.in)
-	if err != nil {
-		return nil, err
-	}
-	defer closer.Close()
-	s := sample{names: map[string]int{}, fields: map[string]int{}}
-	if err := s.read(source.Reader); err != nil {
-		return nil, fmt.Errorf("%s: %w", f.sample, err)
-	}
-	return set.CompareSample(s.names, s.fields), nil
-}
-
-// sample counts the event names and field paths of NDJSON records.
-type sample struct{ names, fields map[string]int }
-
-func (s *sample) read(r io.Reader) error {
-	lines := bufio.NewScanner(r)
-	lines.Buffer(make([]byte, 64<<10), 64<<20)
-	for lines.Scan() {
-		var record map[string]any
-		if json.Unmarshal(lines.Bytes(), &record) == nil {
-			s.note(record)
-		}
-	}
-	if err := lines.Err(); err != nil && !errors.Is(err, io.EOF) {
-		return err
-	}
-	return nil
-}
-
-func (s *sample) note(record map[string]any) {
-	switch name, _ := record["event"].(string); record["type"] {
-	case "page":
-		s.names["Page Viewed"]++
-	case "screen":
-		s.names["Screen Viewed"]++
-	default:
-		if name != "" {
-			s.names[name]++
-		}
-	}
-	for _, root := range []string{"properties", "context", "traits"} {
-		s.walk(root, record[root])
-	}
-}
-
-func (s *sample) walk(path string, v any) {
-	m, ok := v.(map[string]any)
-	if !ok {
-		return
-	}
-	for key, value := range m {
-		s.fields[path+"."+key]++
-		s.walk(path+"."+key, value)
-	}
 }
