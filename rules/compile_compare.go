@@ -101,11 +101,12 @@ const setFrom = 9
 
 // in compiles x in list and x in map.
 func (s *scope) in(c ast.CallExpr) node {
-	if list := s.compile(c.Args()[1]); list.constant && s.isWallClock(c.Args()[0]) {
-		values := list.constantValue()
-		return s.wallClockCondition(c.Args()[0], "in "+list.text, func(v subject.Value) bool { return contained(v, values) })
+	y := s.compile(c.Args()[1])
+	if y.constant && s.isWallClock(c.Args()[0]) {
+		values := y.constantValue()
+		return s.wallClockCondition(c.Args()[0], "in "+y.text, func(v subject.Value) bool { return contained(v, values) })
 	}
-	x, y := s.compile(c.Args()[0]), s.compile(c.Args()[1])
+	x := s.compile(c.Args()[0])
 	text := infix(x, "in", y)
 	if !y.constant {
 		return judged(text, func(v *View) bool { return contained(x.value(v), y.value(v)) })

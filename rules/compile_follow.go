@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/operators"
 
 	"github.com/segmentd/segmentd/state/subject"
 )
@@ -70,12 +71,46 @@ func (s *scope) pairConjunct(e ast.Expr, src *source) {
 	inner.pair = &pairScope{cells: make(map[string]*cell)}
 	n := inner.compile(e)
 	n.cells = inner.pair.cells
+	n.join = inner.joinOf(e)
 	src.pairs = append(src.pairs[:len(src.pairs):len(src.pairs)], n)
+}
+
+// joinOf returns the equality of the two events that a conjunct is, nil if it is
+// none. Its cells are those that the conjunct has been compiled with.
+func (s *scope) joinOf(e ast.Expr) *join {
+	if e.Kind() != ast.CallKind || e.AsCall().FunctionName() != operators.Equals {
+		return nil
+	}
+	a, b := e.AsCall().Args()[0], e.AsCall().Args()[1]
+	x, ofX := s.sideOf(a)
+	y, ofY := s.sideOf(b)
+	switch {
+	case ofX == earlierSide && ofY == laterSide:
+		return &join{x, y}
+	case ofX == laterSide && ofY == earlierSide:
+		return &join{y, x}
+	}
+	return nil
+}
+
+// The events that one side of an equality speaks of, as bits.
+const (
+	earlierSide = 1 << iota
+	laterSide
+)
+
+func (s *scope) sideOf(e ast.Expr) (value valueFn, side int) {
+	s.pair.sides = 0
+	n := s.compile(e)
+	return n.value, s.pair.sides
 }
 
 // pairScope is the scope of a conjunct of two events: what it reads of either
 // is kept in cells.
-type pairScope struct{ cells map[string]*cell }
+type pairScope struct {
+	cells map[string]*cell
+	sides int // the events spoken of
+}
 
 func (p *pairScope) cell(n node) *cell {
 	c := p.cells[n.text]
@@ -89,6 +124,7 @@ func (p *pairScope) cell(n node) *cell {
 // earlier and later read a cell of the event before, and of the follower.
 func (p *pairScope) earlier(n node) node {
 	c := p.cell(n)
+	p.sides |= earlierSide
 	return valued(previousName+"."+n.text, func(v *View) subject.Value {
 		m := &v.scratch.matching.pair
 		return entryCell(m.leaf.Values[m.earlier], c)
@@ -97,6 +133,7 @@ func (p *pairScope) earlier(n node) node {
 
 func (p *pairScope) later(n node) node {
 	c := p.cell(n)
+	p.sides |= laterSide
 	return valued(n.text, func(v *View) subject.Value {
 		m := &v.scratch.matching.pair
 		return entryCell(m.leaf.Values[m.later], c)
@@ -145,6 +182,9 @@ func (q *sequence) add(src *source) int {
 	}
 	for _, n := range src.pairs {
 		q.steps[at].pairs = append(q.steps[at].pairs, n.truth)
+		if n.join != nil {
+			q.steps[at].join = n.join
+		}
 		q.place(n.cells)
 	}
 	for i := range src.follows {

@@ -36,6 +36,9 @@ func (s *scope) leaf(src source, spec program, arg node) *program {
 			d.leaf.program.pick = pickOf(src.where)
 		}
 		d.leaf.Bound = what + " " + src.window.bound()
+		if n := d.leaf.MaxEntries(); n > 0 {
+			d.leaf.Bound += fmt.Sprintf(", at most %d", n)
+		}
 	}
 	s.rule.leaves[d] = true
 	return d.leaf.program
@@ -82,6 +85,9 @@ func (g *program) what(arg string) string {
 	}
 	if g.gather != gatherNone {
 		of = [...]string{"", "numbers", "ordered values", "values", "values"}[g.gather] + " of " + arg
+	}
+	if g.policy == keepAll && g.gather == gatherValues {
+		return "all values but null of " + arg
 	}
 	switch g.policy {
 	case keepNewest:

@@ -21,6 +21,7 @@ type node struct {
 	op       string // "&&" or "||" where parts is set
 	pick     *pick
 	cells    map[string]*cell // of a conjunct of two events: what it reads of them
+	join     *join            // … that is an equality
 }
 
 // valued makes a node of a computation of any value.

@@ -1,6 +1,8 @@
 package rules
 
 import (
+	"slices"
+
 	"github.com/segmentd/segmentd/state/subject"
 )
 
@@ -21,8 +23,13 @@ type step struct {
 	event   pattern
 	where   []truthFn // judged once, of the event alone
 	pairs   []truthFn // judged of the event and the one before it
+	join    *join     // an equality among pairs; nil: none
 	follows []follow
 }
+
+// join is an equality of something of the earlier event and something of the
+// later one, by which followers are found without trying all.
+type join struct{ earlier, later valueFn }
 
 // follow is a condition on what comes after a step's event.
 type follow struct {
@@ -38,6 +45,15 @@ type cell struct {
 	capture valueFn
 	first   bool // needed of the first step's events only
 	index   int
+}
+
+// maxPaired bounds the entries of a sequence whose followers can only be found by
+// trying each: a reading tries half the square of it at most.
+const maxPaired = 2048
+
+// tries reports whether some follower is found only by trying each.
+func (q *sequence) tries() bool {
+	return slices.ContainsFunc(q.steps, func(s step) bool { return len(s.pairs) > 0 && s.join == nil })
 }
 
 // maxSteps bounds the steps of a sequence: the bits of an entry's number.
@@ -123,6 +139,44 @@ type matching struct {
 	held   []uint32 // the steps that each entry is, followers included
 	times  []subject.Instant
 	values []subject.Value
+
+	heads map[subject.Value]int32 // the nearest follower by what it is joined by
+	rest  int32                   // of those that are joined by lists, maps and numbers of many digits; -1: none
+	links []int32                 // the next follower in the same chain; -1: none
+}
+
+// noEntry ends a chain.
+const noEntry int32 = -1
+
+// begin empties the chains.
+func (m *matching) begin(entries int) {
+	if m.heads == nil {
+		m.heads = make(map[subject.Value]int32)
+	}
+	clear(m.heads)
+	m.rest = noEntry
+	m.links = slices.Grow(m.links[:0], entries)[:entries]
+}
+
+// head returns the nearest follower that a key may join.
+func (m *matching) head(key subject.Value) int32 {
+	if !isPlain(key) {
+		return m.rest
+	}
+	if j, ok := m.heads[key]; ok {
+		return j
+	}
+	return noEntry
+}
+
+// add puts a follower before those that come later.
+func (m *matching) add(key subject.Value, i int) {
+	m.links[i] = m.head(key)
+	if isPlain(key) {
+		m.heads[key] = int32(i)
+	} else {
+		m.rest = int32(i)
+	}
 }
 
 // matches fills m with the steps that each entry is at an instant: those whose
@@ -143,40 +197,51 @@ func (q *sequence) matches(s *subject.Leaf, v *View) {
 	m.pair.leaf = nil
 }
 
-// applyFollow takes a step away from the entries that break one of its conditions.
+// applyFollow takes a step away from the entries that break one of its
+// conditions: from the newest back, so that the followers met so far are those
+// that come after.
 func (q *sequence) applyFollow(step int, f follow, s *subject.Leaf, v *View) {
 	m := &v.scratch.matching
 	bit, follower := uint32(1)<<step, uint32(1)<<f.step
-	next := len(s.Times) // where the follower needs no pair: its nearest entry after i
+	by := q.steps[f.step].join
+	m.begin(len(s.Times))
 	for i := len(s.Times) - 1; i >= 0; i-- {
-		if m.held[i]&bit != 0 && !q.followed(f, s, v, i, next) {
-			m.held[i] &^= bit
+		m.pair.earlier, m.pair.later = i, i
+		if m.held[i]&bit != 0 {
+			var key subject.Value
+			if by != nil {
+				key = by.earlier(v)
+			}
+			if q.followed(f, s, v, m.head(key)) == f.never {
+				m.held[i] &^= bit
+			}
 		}
 		if m.held[i]&follower != 0 {
-			next = i
+			var key subject.Value
+			if m.pair.later = i; by != nil {
+				key = by.later(v)
+			}
+			m.add(key, i)
 		}
 	}
 }
 
-// followed judges one condition of the entry i; next is the nearest entry after
-// it that the follower is.
-func (q *sequence) followed(f follow, s *subject.Leaf, v *View, i, next int) bool {
-	deadline := after(s.Times[i], f.within)
-	if f.never && v.At < deadline {
-		return false
-	}
+// followed reports whether the pair's earlier entry has the follower, of the
+// chain that begins at next; where it must have none, also until its time is over.
+func (q *sequence) followed(f follow, s *subject.Leaf, v *View, next int32) bool {
 	m := &v.scratch.matching
+	deadline := after(s.Times[m.pair.earlier], f.within)
+	if f.never && v.At < deadline {
+		return true
+	}
 	pairs := q.steps[f.step].pairs
-	for j := next; j < len(s.Times) && s.Times[j] <= deadline; j++ {
-		if m.held[j]&(1<<f.step) == 0 {
-			continue
-		}
-		m.pair.earlier, m.pair.later = i, j
+	for j := next; j != noEntry && s.Times[j] <= deadline; j = m.links[j] {
+		m.pair.later = int(j)
 		if holdAll(pairs, v) {
-			return !f.never
+			return true
 		}
 	}
-	return f.never
+	return false
 }
 
 // read returns what counts: the first step's events that are followed as they

@@ -206,6 +206,15 @@ func (l *Leaf) Insert(p *subject.Purpose, ev *subject.Event, at subject.Instant,
 	return l.program.insert(p, ev, at, v)
 }
 
+// MaxEntries bounds the entries that the leaf may keep whatever their size, since
+// reading it costs the square of their number; 0: no such bound.
+func (l *Leaf) MaxEntries() int {
+	if q := l.program.seq; q != nil && q.tries() {
+		return maxPaired
+	}
+	return 0
+}
+
 // Prune drops from p the evidence that can no longer matter at the instant at or later.
 func (l *Leaf) Prune(p *subject.Purpose, at subject.Instant) {
 	state := p.Leaf(l.Key)

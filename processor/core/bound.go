@@ -13,34 +13,49 @@ const (
 	checkFromSize = 4 << 10 // bytes of a single value from which it is
 )
 
-// bound keeps what is kept for one purpose below MaxSubjectBytes: the leaf that
-// grew drops its oldest evidence and remembers that it did.
+// bound keeps what is kept for one purpose below MaxSubjectBytes, and a leaf
+// below the number of entries that it can be read with: the leaf that grew drops
+// its oldest evidence and remembers that it did.
 func (e *Engine) bound(p *subject.Purpose, l *rules.Leaf) {
 	leaf := p.Leaf(l.Key)
-	if leaf == nil || len(leaf.Times) < checkFromLen && !hasLargeValue(leaf) {
+	if leaf == nil {
+		return
+	}
+	if most := l.MaxEntries(); most > 0 && len(leaf.Times) > most {
+		e.truncate(leaf, len(leaf.Times)-most)
+	}
+	if len(leaf.Times) < checkFromLen && !hasLargeValue(leaf) {
 		return
 	}
 	total := 0
 	for i := range p.Leaves {
 		total += sizeOf(&p.Leaves[i])
 	}
-	if total <= e.cfg.MaxSubjectBytes {
+	drop := 0
+	for ; total > e.cfg.MaxSubjectBytes && drop < len(leaf.Times); drop++ {
+		total -= timeBytes
+		if leaf.Values != nil {
+			total -= leaf.Values[drop].SizeBytes()
+		}
+	}
+	e.truncate(leaf, drop)
+	if len(leaf.Times) == 0 {
+		p.DropLeaf(l.Key)
+	}
+}
+
+// truncate drops the n oldest entries of a leaf.
+func (e *Engine) truncate(leaf *subject.Leaf, n int) {
+	if n == 0 {
 		return
 	}
 	if !leaf.Truncated {
 		leaf.Truncated = true
 		e.Counters.TruncatedLeaves++
 	}
-	for total > e.cfg.MaxSubjectBytes && len(leaf.Times) > 0 {
-		total -= timeBytes
-		if leaf.Values != nil {
-			total -= leaf.Values[0].SizeBytes()
-			leaf.Values = leaf.Values[1:]
-		}
-		leaf.Times = leaf.Times[1:]
-	}
-	if len(leaf.Times) == 0 {
-		p.DropLeaf(l.Key)
+	leaf.Times = leaf.Times[n:]
+	if leaf.Values != nil {
+		leaf.Values = leaf.Values[n:]
 	}
 }
 
