@@ -51,6 +51,17 @@ func (z zone) dateOf(t subject.Instant) int64 {
 // maxOffset is more than any zone is ahead of or behind UTC.
 const maxOffset = 36 * time.Hour
 
+// offsetEnd is an instant later than at until which the offset from UTC is what
+// it is at at; zero if that is for ever. Where a zone's table ends and its rule
+// goes on, ZoneBounds has the last day of a leap year end before it begins.
+func offsetEnd(at time.Time) time.Time {
+	_, end := at.ZoneBounds()
+	if !end.IsZero() && !end.After(at) {
+		end = at.Add(24 * time.Hour)
+	}
+	return end
+}
+
 // start is the instant at which a day begins.
 func (z zone) start(day int64) subject.Instant {
 	wall := time.Unix(day*86400, 0)
@@ -59,7 +70,7 @@ func (z zone) start(day int64) subject.Instant {
 	}
 	at := wall.Add(-maxOffset).In(z.loc)
 	for {
-		_, end := at.ZoneBounds()
+		end := offsetEnd(at)
 		_, offset := at.Zone()
 		begins := wall.Add(-time.Duration(offset) * time.Second)
 		if begins.Before(at) {
@@ -86,7 +97,7 @@ func (z zone) day(t subject.Instant) int64 {
 func (z zone) nextHour(t subject.Instant) subject.Instant {
 	at := z.local(t)
 	next := at.Add(time.Hour - time.Duration(at.Minute())*time.Minute - time.Duration(at.Second())*time.Second - time.Duration(at.Nanosecond()))
-	if _, end := at.ZoneBounds(); !end.IsZero() && end.Before(next) {
+	if end := offsetEnd(at); !end.IsZero() && end.Before(next) {
 		next = end
 	}
 	return subject.FromTime(next)
@@ -99,10 +110,24 @@ func (z zone) nextWeekday(t subject.Instant) subject.Instant {
 	y, m, d := at.Date()
 	_, offset := at.Zone()
 	next := time.Date(y, m, d+1, 0, 0, 0, 0, time.UTC).Add(-time.Duration(offset) * time.Second)
-	if _, end := at.ZoneBounds(); !end.IsZero() && end.Before(next) {
+	if end := offsetEnd(at); !end.IsZero() && end.Before(next) {
 		next = end
 	}
 	return subject.FromTime(next)
+}
+
+// spread is the difference between the greatest and the least offset from UTC
+// that a zone has had since 1970, and has until 2050: by no more are days,
+// together, longer or shorter than 24 h each.
+func (z zone) spread() int64 {
+	at := subject.Instant(0).Time().In(z.loc)
+	_, least := at.Zone()
+	greatest := least
+	for end := offsetEnd(at); !end.IsZero() && end.Year() < 2050; end = offsetEnd(end) {
+		_, offset := end.Zone()
+		least, greatest = min(least, offset), max(greatest, offset)
+	}
+	return int64(greatest-least) * 1e6
 }
 
 // midnight is the lower bound of since_midnight: the begin of the day days

@@ -86,3 +86,27 @@ func TestNextHour(t *testing.T) {
 		}
 	}
 }
+
+// TestZonesBeyondTheirTables looks at the ends of leap years that a zone's rule
+// alone tells of: every instant has a next hour and day, and days their begin.
+func TestZonesBeyondTheirTables(t *testing.T) {
+	for _, name := range []string{"Europe/Berlin", "America/Havana", "Australia/Lord_Howe", "Pacific/Chatham", "UTC"} {
+		z := mustZone(t, name)
+		for year := 2028; year < 2060; year += 4 {
+			for day := dayNumber(year, time.December, 29); day < dayNumber(year+1, time.January, 3); day++ {
+				begins := z.start(day)
+				if z.start(day+1) != begins.Add(24*time.Hour) || z.day(begins) != day || z.day(begins-1) != day-1 {
+					t.Errorf("%s: day %d begins at %s", name, day, begins)
+				}
+				for at := begins; at < z.start(day+1); at = at.Add(30 * time.Minute) {
+					if z.nextHour(at) <= at || z.nextWeekday(at) <= at {
+						t.Fatalf("%s: nothing comes after %s", name, at)
+					}
+				}
+			}
+		}
+		if s := z.spread(); s < 0 || s > 26*3600e6 {
+			t.Errorf("%s has a spread of %d", name, s)
+		}
+	}
+}
