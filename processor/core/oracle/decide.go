@@ -11,7 +11,7 @@ import (
 type pass struct {
 	at      subject.Instant
 	timer   bool
-	only    *standing   // nil: all purposes
+	only    []*standing // nil: all purposes
 	opened  []*standing // whose standing or evidence the input itself changed
 	ripened []*standing // for which the subject is old enough from this instant on
 	event   *event      // that was just added; nil: none
@@ -53,7 +53,7 @@ func (s *simulation) concerns(p *pass, seg *segment) bool {
 	st := s.standing(seg.purpose)
 	switch {
 	case p.only != nil:
-		return p.only == st
+		return slices.Contains(p.only, st)
 	case p.timer:
 		return s.due(seg, p.at) || slices.ContainsFunc(seg.after, func(key string) bool { return p.turned[key] })
 	}

@@ -1,6 +1,7 @@
 package oracle
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -219,13 +220,18 @@ func (s *simulation) open(at subject.Instant) (opened []*standing) {
 
 // expire ends, before an event is judged, the bases that have come to their end.
 func (s *simulation) expire(at subject.Instant) {
+	ending := map[subject.Instant][]*standing{}
 	for _, p := range s.purposes {
-		if !p.lapsing(at) {
-			continue
+		if p.lapsing(at) {
+			end := max(p.basis.until, s.clock)
+			ending[end] = append(ending[end], p)
 		}
-		end := max(p.basis.until, s.clock)
-		s.settle(p, at)
-		s.decide(pass{at: end, only: p, reason: "expired"})
+	}
+	for _, end := range slices.Sorted(maps.Keys(ending)) {
+		for _, p := range ending[end] {
+			s.settle(p, at)
+		}
+		s.decide(pass{at: end, only: ending[end], reason: "expired"})
 		s.moveTo(end)
 	}
 }
@@ -265,7 +271,7 @@ func (s *simulation) takeStop(d *decision) {
 	if !p.ends(d) {
 		return
 	}
-	end := pass{at: s.clock, only: p, reason: d.status}
+	end := pass{at: s.clock, only: []*standing{p}, reason: d.status}
 	if moved, _ := s.settle(p, s.clock); !moved {
 		return
 	}
