@@ -30,10 +30,10 @@ func (m *memory) enter(s *segment, at subject.Instant) {
 	m.since[s.index], m.exited[s.index] = at, unset
 }
 
-// leave ends a membership, which begins the cool-down.
-func (m *memory) leave(s *segment, at subject.Instant) {
+// leave ends a membership, which may begin the cool-down.
+func (m *memory) leave(s *segment, at subject.Instant, cools bool) {
 	m.since[s.index] = unset
-	if s.cooldown > 0 {
+	if cools && s.cooldown > 0 {
 		m.exited[s.index] = at
 	}
 }

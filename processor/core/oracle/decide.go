@@ -32,12 +32,8 @@ func (s *simulation) decide(p pass) bool {
 			continue
 		}
 		sc := s.scope(seg, &s.memory, p.at)
-		in, was := sc.answer(seg, p.immediate()), s.memory.member(seg)
-		if in != was {
+		if in := sc.answer(seg, p.immediate()); in != s.memory.member(seg) {
 			s.publish(seg, in, &p)
-		}
-		if was && !in && p.immediate() || !sc.purpose.known {
-			s.memory.exited[seg.index] = unset
 		}
 	}
 	return len(p.turned) > 0 || !slices.Equal(p.before.held, s.memory.held)
@@ -80,7 +76,7 @@ func (s *simulation) publish(seg *segment, entered bool, p *pass) {
 		c.Change = "entered"
 		s.memory.enter(seg, p.at)
 	} else {
-		s.memory.leave(seg, p.at)
+		s.memory.leave(seg, p.at, s.standing(seg.purpose).known && !p.immediate())
 	}
 	s.changes = append(s.changes, s.stamp(c, p))
 }

@@ -14,7 +14,7 @@ import (
 )
 
 var (
-	seeds     = flag.Int("seeds", 400, "random cases that each test of generated cases runs")
+	seeds     = flag.Int("seeds", 150, "random cases that each test of generated cases runs")
 	firstSeed = flag.Uint64("first-seed", 0, "of these tests")
 )
 

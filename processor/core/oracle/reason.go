@@ -60,7 +60,7 @@ func (s *simulation) suppose(p *pass, keepAged bool) []bool {
 		if in != m.member(seg) && in {
 			m.enter(seg, p.at)
 		} else if in != m.member(seg) {
-			m.leave(seg, p.at)
+			m.leave(seg, p.at, true)
 		}
 		answers[seg.index] = in
 	}
