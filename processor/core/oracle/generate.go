@@ -30,7 +30,7 @@ func Generate(rng *rand.Rand) Case {
 	text := g.ruleFile()
 	s := &streamGenerator{generator: g, now: g.world.start()}
 	inputs := s.inputs()
-	return Case{Rules: directoryOf(text), Text: text, Inputs: inputs, Until: s.newest + g.steps(80)}
+	return Case{Rules: directoryOf(text), Text: text, Inputs: inputs, Until: s.newest + g.steps(longSteps)}
 }
 
 func directoryOf(text string) fstest.MapFS { return fstest.MapFS{"rules.yaml": {Data: []byte(text)}} }

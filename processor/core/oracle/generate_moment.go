@@ -47,8 +47,9 @@ func (s *streamGenerator) someWindow() subject.Instant {
 	return subject.Instant(d) * pick(s.generator, []subject.Instant{1, 1, 1, 2, 3})
 }
 
+// zoned is a zone of the case, or that of birthdates.
 func (s *streamGenerator) zoned() *zone {
-	z, err := (&ruleSet{zones: map[string]*zone{}}).zone(s.zone())
+	z, err := (&ruleSet{zones: map[string]*zone{}}).zone(pick(s.generator, []string{s.zone(), s.zone(), "UTC"}))
 	if err != nil {
 		panic(err) // INVARIANT: worlds name zones that exist
 	}

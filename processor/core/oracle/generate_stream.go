@@ -87,10 +87,22 @@ func (s *streamGenerator) step() {
 		s.behaviour(r)
 	}
 	s.all = append(s.all, r)
-	if !s.begun[user] && s.chance(75) {
+	switch {
+	case !s.begun[user] && s.chance(75):
 		s.birth(r)
+	case s.restless && r["status"] == "given" && s.chance(30):
+		s.lateStop(r)
 	}
 	s.begun[user] = true
+}
+
+// lateStop is a stop that comes after a grant and is older than it.
+func (s *streamGenerator) lateStop(grant map[string]any) {
+	r := maps.Clone(grant)
+	delete(r, "expiresAt")
+	at, _ := parseInstant(r["timestamp"].(string))
+	r["status"], r["timestamp"] = pick(s.generator, []string{"refused", "withdrawn", "objected"}), timeText(at-s.steps(6))
+	s.all = append(s.all, r)
 }
 
 // birth is a birthdate at the time of another record of the subject.
@@ -182,7 +194,7 @@ func (s *streamGenerator) preferences() map[string]any {
 
 // birthdate is of one who is old enough, is not, or comes to be.
 func (s *streamGenerator) birthdate() any {
-	return pick(s.generator, []any{"1980-07-01", "1980-07-01", s.day(16), s.day(16), s.day(30), s.day(15), s.day(3), "2008-02-29", "1996-02-29", "soon", nil,
+	return pick(s.generator, []any{"1980-07-01", "1980-07-01", s.day(16), s.day(16), s.day(30), s.day(15), s.day(3), s.day(16) + "T23:30:00-05:00", "2008-02-29", "1996-02-29", "soon", nil,
 		timeText(s.world.start() - 17*365*subject.Day), -10})
 }
 

@@ -53,6 +53,9 @@ var (
 	scales = []scale{coarse, coarse, middle, fine}
 )
 
+// longSteps are about as many steps of the grid as a case lasts.
+const longSteps = 80
+
 // steps is a random number of steps of the grid, less than n.
 func (g *generator) steps(n int) subject.Instant { return subject.Instant(g.IntN(n)) * g.scale.grid }
 
@@ -62,7 +65,8 @@ func (g *generator) zone() string   { return pick(g, g.world.zones) }
 // day is a date near the beginning, years before it.
 func (g *generator) day(years int) string {
 	begin := time.UnixMicro(int64(g.world.start())).UTC()
-	return begin.AddDate(-years, 0, g.IntN(12)-1).Format(time.DateOnly)
+	span := int(longSteps * g.scale.grid / subject.Day)
+	return begin.AddDate(-years, 0, g.IntN(span+3)-1).Format(time.DateOnly)
 }
 
 // instantText is an instant on the grid, near the beginning.
@@ -70,7 +74,7 @@ func (g *generator) instantText() string {
 	if g.chance(50) {
 		return g.day(0)
 	}
-	return timeText(g.world.start() + g.steps(80))
+	return timeText(g.world.start() + g.steps(longSteps))
 }
 
 func (g *generator) fixed() string { return fmt.Sprintf("timestamp(%q)", g.instantText()) }
