@@ -28,25 +28,30 @@ func (e *Engine) Decide(r *subject.Record, d subject.Decision, reached subject.I
 	case d.Status.Stops():
 		e.exits = at
 		why := subject.ReasonOfStop(d.Status)
-		e.settleAll(r, settling{r.Clock, why, why, subject.ByGiven})
+		e.settleFor(r, d, settling{r.Clock, why, why, subject.ByGiven})
 	case at > r.Clock && at > reached:
 		// Pending: rearm keeps its instant.
 	case at > r.Clock:
 		e.advance(r, at, false)
 	default:
 		e.openFor(r, r.Clock, subject.ByGiven)
-		e.settleAll(r, settling{r.Clock, subject.ByExpired, subject.ByGiven, subject.ByGiven})
+		e.settleFor(r, d, settling{r.Clock, subject.ByExpired, subject.ByGiven, subject.ByGiven})
 	}
 	e.rearm(r)
 	return true
 }
 
-// settleAll brings every purpose to how it stands at an instant that the clock
-// has reached, and decides what follows from that in one pass.
-func (e *Engine) settleAll(r *subject.Record, s settling) {
+// settleFor brings the purposes that a decision is about to how they stand at an
+// instant that the clock has reached, and decides what follows from that in one
+// pass. What ends there by itself is left to its timer.
+func (e *Engine) settleFor(r *subject.Record, d subject.Decision, s settling) {
 	for i := range r.Purposes {
-		if pi, ok := e.set.PurposeIndex(r.Purposes[i].Key); ok {
-			e.settle(&r.Purposes[i], pi, s)
+		p := &r.Purposes[i]
+		if d.Purpose != "" && d.Purpose != p.Key {
+			continue
+		}
+		if pi, ok := e.set.PurposeIndex(p.Key); ok {
+			e.settle(p, pi, s)
 		}
 	}
 	e.decide(r, s.at)
