@@ -100,7 +100,7 @@ func (s *scope) aggregateArgument(c ast.CallExpr, spec *program) (arg node, ok b
 	arg = valued(fmt.Sprintf("day(timestamp, %q)", z.name), func(v *View) subject.Value {
 		return subject.OfInt(z.day(v.scratch.event.Time))
 	})
-	spec.arg = arg.value
+	spec.arg, spec.daily = arg.value, true
 	return arg, true
 }
 

@@ -55,6 +55,7 @@ type program struct {
 	limit  int
 	goal   subject.Number
 	strict bool
+	daily  bool // arg is the day of the event
 }
 
 // insert implements Leaf.Insert.

@@ -61,13 +61,14 @@ func (c *checker) warnUnbounded(set *Set) {
 	}
 }
 
-// unbounded reports whether the evidence grows with the rate of events.
+// unbounded reports whether the evidence grows with the rate of events. Of days
+// there are no more than the window has.
 func (l *Leaf) unbounded() bool {
 	g := l.program
 	if g.kind == markLeaf {
 		return false
 	}
-	return g.policy == keepAll || g.policy == keepDistinct && g.limit == 0 || g.lag > 0
+	return g.policy == keepAll || g.policy == keepDistinct && g.limit == 0 && !g.daily || g.lag > 0
 }
 
 // leafMethods are the aggregates that need what a leaf gathers.
