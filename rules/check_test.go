@@ -30,10 +30,26 @@ segments:
 
 // frameRule indents a rule into ruleFrame.
 func frameRule(rule string) string {
-	return ruleFrame + "      " + strings.ReplaceAll(strings.TrimRight(rule, "\n"), "\n", "\n      ") + "\n"
+	return ruleFrame + "      " + indent(rule)
+}
+
+// indent indents the lines of a rule.
+func indent(rule string) string {
+	return strings.ReplaceAll(strings.TrimRight(rule, "\n"), "\n", "\n      ") + "\n"
+}
+
+// frameStay puts a rule into stay_while of ruleFrame's segment, whose when is given.
+func frameStay(when, rule string) string {
+	return ruleFrame + "      " + when + "\n    stay_while: |\n      " + indent(rule)
+}
+
+// frameLet makes a rule a let that ruleFrame's segment uses.
+func frameLet(rule string) string {
+	return strings.Replace(ruleFrame, "  limit: 3\n", "  limit: 3\n  it: |\n      "+indent(rule), 1) + "      it && traits.also == 1\n"
 }
 
 // TestCheckCorpus runs testdata/check: `rule` checks one rule in ruleFrame,
+// `stay` one as its stay_while (under `when=…`, traits.also == 1), `let` one as a let,
 // `file path=…` adds a file, `check` checks its input as rules.yaml together
 // with the files added. The output is what `segmentd check` prints, or "ok".
 func TestCheckCorpus(t *testing.T) {
@@ -48,6 +64,12 @@ func TestCheckCorpus(t *testing.T) {
 				return ""
 			case "rule":
 				files["rules.yaml"] = &fstest.MapFile{Data: []byte(frameRule(unescape(d.Input)))}
+			case "stay":
+				when := "traits.also == 1"
+				d.MaybeScanArgs(t, "when", &when)
+				files["rules.yaml"] = &fstest.MapFile{Data: []byte(frameStay(when, unescape(d.Input)))}
+			case "let":
+				files["rules.yaml"] = &fstest.MapFile{Data: []byte(frameLet(unescape(d.Input)))}
 			case "check":
 				if d.Input != "" {
 					files["rules.yaml"] = &fstest.MapFile{Data: []byte(unescape(d.Input) + "\n")}

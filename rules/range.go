@@ -14,6 +14,7 @@ import (
 type numbers struct {
 	low, high *bound // nil: none
 	sure      bool   // the value is a number, never null or of another kind
+	whole     bool   // it is no fraction
 }
 
 // bound is an end of a range.
@@ -27,6 +28,15 @@ func exactly(n subject.Number) numbers {
 	return numbers{low: b, high: b, sure: true}
 }
 
+// wholes is the range of whole numbers from low to high; a negative high is none.
+func wholes(low, high int64, sure bool) numbers {
+	r := numbers{low: &bound{n: subject.Int(low)}, sure: sure, whole: true}
+	if high >= 0 {
+		r.high = &bound{n: subject.Int(high)}
+	}
+	return r
+}
+
 // numbers finds the range of an expression's value.
 func (j *judge) numbers(e ast.Expr) numbers {
 	switch e.Kind() {
@@ -36,7 +46,7 @@ func (j *judge) numbers(e ast.Expr) numbers {
 		}
 	case ast.IdentKind:
 		if let := j.lets[e.AsIdent()]; let != nil && let.typed != nil && let.sort == valueSort {
-			return (&judge{j.checker, let, j.found}).numbers(let.tree.Expr())
+			return j.of(let).numbers(let.tree.Expr())
 		}
 	case ast.CallKind:
 		return j.callNumbers(e.AsCall())
@@ -45,25 +55,81 @@ func (j *judge) numbers(e ast.Expr) numbers {
 }
 
 func (j *judge) callNumbers(call ast.CallExpr) numbers {
-	switch call.FunctionName() {
-	case "count", "distinct":
-		if !call.IsMemberFunction() {
-			return numbers{}
+	switch name := call.FunctionName(); name {
+	case "count", "distinct", "days", "periods", "sum":
+		if call.IsMemberFunction() {
+			return j.counted(call)
 		}
-		if j.empty(call).answer == neverHolds {
-			return exactly(subject.Int(0))
-		}
-		return numbers{low: &bound{n: subject.Int(0)}, sure: true}
+	case "local_hour":
+		return wholes(0, 23, true)
+	case "local_weekday":
+		return wholes(0, 6, true)
 	case "size":
-		return numbers{low: &bound{n: subject.Int(0)}}
+		return wholes(0, -1, false)
 	case "bucket":
 		return numbers{low: &bound{n: subject.Int(0)}, high: &bound{n: subject.Int(1), open: true}, sure: true}
 	case operators.Negate:
 		if v, ok := constantOf(call.Args()[0]); ok && v.Kind() == subject.NumberKind {
 			return exactly(v.Number().Neg())
 		}
+	default:
+		if r, ok := getterRanges[name]; ok && call.IsMemberFunction() {
+			return wholes(r[0], r[1], false)
+		}
 	}
 	return numbers{}
+}
+
+// getterRanges are the least and the greatest number that getters give.
+var getterRanges = map[string][2]int64{
+	"getMonth": {0, 11}, "getDate": {1, 31}, "getDayOfMonth": {0, 30}, "getDayOfYear": {0, 365}, "getDayOfWeek": {0, 6},
+	"getHours": {0, 23}, "getMinutes": {0, 59}, "getSeconds": {0, 59}, "getMilliseconds": {0, 999},
+}
+
+// counted finds the range of an aggregate that counts, or sums.
+func (j *judge) counted(call ast.CallExpr) numbers {
+	if j.empty(call).answer == neverHolds {
+		return exactly(subject.Int(0))
+	}
+	w, _ := j.windowOf(call.Target())
+	switch call.FunctionName() {
+	case "sum":
+		return numbers{}
+	case "days":
+		return wholes(0, w.mostDays(call.Args()[0]), true)
+	case "periods":
+		return wholes(0, w.mostPeriods(microsOf(call.Args()[0])), true)
+	}
+	return wholes(0, -1, true)
+}
+
+// mostDays is on how many days of a zone the events of a window can lie, or
+// more; -1: any number.
+func (w *window) mostDays(zone ast.Expr) int64 {
+	name, _ := stringLiteral(zone)
+	z, err := loadZone(name)
+	if err != nil {
+		return -1
+	}
+	most := int64(-1)
+	if span := w.longest(); span != unbounded {
+		most = (span-w.lag+z.spread())/microsPer['d'] + 2
+	}
+	for _, m := range w.midnights {
+		if m.zone.name == name && (most < 0 || m.days+1 < most) {
+			most = m.days + 1
+		}
+	}
+	return most
+}
+
+// mostPeriods is into how many periods the events of a window can fall; -1: any number.
+func (w *window) mostPeriods(width int64) int64 {
+	span := w.longest()
+	if span == unbounded || width == 0 {
+		return -1
+	}
+	return (span-1)/width - w.lag/width + 1
 }
 
 // compareRanges says whether a op b never or always holds. A value that is no
@@ -102,6 +168,8 @@ func equalRanges(a, b numbers) answer {
 	switch {
 	case (a.sure || b.sure) && (below(a, b, false) || below(b, a, false)):
 		return neverHolds
+	case a.whole && b.fraction() || b.whole && a.fraction():
+		return neverHolds
 	case a.sure && b.sure && a.single() && b.single() && a.low.n.Cmp(b.low.n) == 0:
 		return alwaysHolds
 	}
@@ -111,6 +179,9 @@ func equalRanges(a, b numbers) answer {
 func (r numbers) single() bool {
 	return r.low != nil && r.high != nil && !r.low.open && !r.high.open && r.low.n.Cmp(r.high.n) == 0
 }
+
+// fraction reports whether the value is one number that is not whole.
+func (r numbers) fraction() bool { return r.sure && r.single() && r.low.n.Trunc().Cmp(r.low.n) != 0 }
 
 // meet intersects two ranges.
 func (r numbers) meet(o numbers) numbers {

@@ -28,6 +28,7 @@ type sections struct {
 type purposeDecl struct {
 	Purpose
 	at          spot
+	ageAt       spot // of min_age
 	birthdateAt spot
 }
 
@@ -165,8 +166,11 @@ func (s *sections) key(l *loader, o object, shape *regexp.Regexp) (string, bool)
 // duration reads a field that is a duration longer than none.
 func (l *loader) duration(o object, field string) time.Duration {
 	text := l.text(o, field)
-	if text == "" {
+	if text == "" && !o.has(field) {
 		return 0
+	}
+	if v := o.fields[field]; text == "" && v.node.Kind != yaml.ScalarNode {
+		return 0 // l.text tells
 	}
 	micros, err := parseDuration(text)
 	switch {
@@ -195,8 +199,7 @@ func (s *sections) readPurpose(l *loader, v yamlValue) {
 	if o.has("consent_expires_after") && !p.Basis.NeedsConsent() {
 		l.errorf(o.keys["consent_expires_after"], "'consent_expires_after' needs the lawful basis consent or explicit_consent")
 	}
-	l.required(o, "retention")
-	if o.has("retention") {
+	if l.required(o, "retention") != "" {
 		p.Retention = l.duration(o, "retention")
 	}
 	l.age(o, &p)
@@ -229,7 +232,7 @@ func (l *loader) age(o object, p *purposeDecl) {
 		l.errorf(o.at("min_age"), "'min_age' must be a whole number of years, 1 to %d", maxAge)
 		return
 	}
-	p.MinAge = years
+	p.MinAge, p.ageAt = years, o.at("min_age")
 }
 
 // uniqueFold refuses two purposes that differ only by case: an event's consent

@@ -33,8 +33,12 @@ func (v verdict) negated() verdict {
 type judge struct {
 	*checker
 	f     *formula
+	kept  int64           // the purpose's retention in microseconds; 0: not known
 	found map[spot]string // warnings of conditions within, by place
 }
+
+// of judges a let that the formula uses.
+func (j *judge) of(let *formula) *judge { return &judge{j.checker, let, j.kept, j.found} }
 
 // verdict judges a condition.
 func (j *judge) verdict(e ast.Expr) verdict {
@@ -63,7 +67,7 @@ func (j *judge) constant(e ast.Expr) verdict {
 // not reached: bodies of macros are not judged.)
 func (j *judge) let(e ast.Expr) verdict {
 	if let := j.lets[e.AsIdent()]; let != nil && let.typed != nil && !let.failed {
-		return (&judge{j.checker, let, j.found}).verdict(let.tree.Expr())
+		return j.of(let).verdict(let.tree.Expr())
 	}
 	return verdict{}
 }
@@ -83,8 +87,14 @@ func (j *judge) call(e ast.Expr) verdict {
 		return j.verdict(call.Args()[0]).negated()
 	case operators.Conditional:
 		return j.conditional(call)
+	case operators.In:
+		return j.in(e)
 	case "exists":
 		if v := j.empty(call); v.answer == neverHolds {
+			return v
+		}
+	case "held":
+		if v := j.verdict(call.Args()[0]); v.answer == neverHolds {
 			return v
 		}
 	}
@@ -138,6 +148,7 @@ func (j *judge) and(e ast.Expr) verdict {
 		return all
 	}
 	if v := j.contradiction(parts); v.answer == neverHolds {
+		j.found[v.at] = v.reason
 		return v
 	}
 	return all
@@ -159,68 +170,4 @@ func (j *judge) comparison(e ast.Expr, op comparison) verdict {
 		j.found[v.at] = v.reason
 	}
 	return v
-}
-
-// empty judges whether the source of an aggregate can hold an event at all.
-func (j *judge) empty(call ast.CallExpr) verdict {
-	if !call.IsMemberFunction() {
-		return verdict{}
-	}
-	v := j.source(call.Target(), new(retention(0)))
-	if v.answer == neverHolds {
-		j.found[v.at] = v.reason
-	}
-	return v
-}
-
-// source walks a source from its end to its beginning; s is its window so far.
-func (j *judge) source(e ast.Expr, s *window) verdict {
-	if e.Kind() == ast.IdentKind {
-		if let := j.lets[e.AsIdent()]; let != nil && let.typed != nil && let.sort == sourceSort {
-			return (&judge{j.checker, let, j.found}).source(let.tree.Expr(), s)
-		}
-		return verdict{}
-	}
-	if e.Kind() != ast.CallKind || !e.AsCall().IsMemberFunction() || len(e.AsCall().Args()) == 0 {
-		return verdict{}
-	}
-	call := e.AsCall()
-	arg := call.Args()[0]
-	at, reason := j.f.at(arg.ID()), "the windows of this source have nothing in common: it never holds an event"
-	switch call.FunctionName() {
-	case "where":
-		if v := j.verdict(arg); v.answer == neverHolds {
-			return v
-		}
-	case "within", "between":
-		s.narrow(j.rolling(call))
-	case "since":
-		if t, ok := fixedInstant(arg); ok {
-			s.since = max(s.since, t)
-			reason = "this source begins after its end: it never holds an event"
-		}
-	case "until":
-		if t, ok := fixedInstant(arg); ok {
-			s.until = min(s.until, t)
-			reason = "this source ends before its beginning: it never holds an event"
-		}
-	}
-	if s.empty() {
-		return verdict{neverHolds, at, reason}
-	}
-	return j.source(call.Target(), s)
-}
-
-// rolling reads the arguments of within and between.
-func (j *judge) rolling(call ast.CallExpr) (far, near int64) {
-	read := func(e ast.Expr) int64 {
-		text, _ := stringLiteral(e)
-		micros, _ := parseDuration(text)
-		return micros
-	}
-	far = read(call.Args()[0])
-	if len(call.Args()) > 1 {
-		near = read(call.Args()[1])
-	}
-	return far, near
 }

@@ -5,32 +5,47 @@ import "slices"
 // warnings reports what is no error but hardly meant.
 func (c *checker) warnings(set *Set) {
 	for i := range c.sections.segments {
-		if f := c.rules[i]; f != nil && !c.failing(i) {
-			c.warnConstant(f, c.sections.segments[i].key)
+		if c.rules[i] != nil && !c.failing(i) {
+			c.warnConstant(i)
 		}
 	}
+	c.warnAges()
 	if set != nil {
 		c.warnUnbounded(set)
 	}
 	c.warnSpecial()
 }
 
-// warnConstant reports a rule that can never or always hold, and conditions in
-// it that never do.
-func (c *checker) warnConstant(f *formula, key string) {
-	j := &judge{c, f, make(map[spot]string)}
-	v := j.verdict(f.tree.Expr())
-	if v.answer != undecided {
-		delete(j.found, v.at)
-		what := "never"
-		if v.answer == alwaysHolds {
-			what = "always"
-		}
-		c.warnf(v.at, "%s; so the segment '%s' %s holds", v.reason, key, what)
+// warnConstant reports rules of a segment that can never or always hold, and
+// conditions in them that never do.
+func (c *checker) warnConstant(i int) {
+	d, when, stay := &c.sections.segments[i], c.rules[i], c.stays[i]
+	j := &judge{checker: c, f: when, found: make(map[spot]string)}
+	if p := c.purposeIndex(d.purpose); p >= 0 {
+		j.kept = c.purposes[p].Retention.Microseconds()
+	}
+	for _, f := range c.usedBy(i) {
+		j.of(f).sweep(f.tree.Expr())
+	}
+	c.warnVerdict(j, "so the segment '"+d.key+"' %s holds")
+	if stay != nil {
+		c.warnStay(j.of(stay), when, d.key)
 	}
 	for at, reason := range j.found {
 		c.warnf(at, "%s", reason)
 	}
+}
+
+// warnVerdict reports a formula that can never or always hold; so says what
+// follows from that. It reports whether it is one.
+func (c *checker) warnVerdict(j *judge, so string) bool {
+	v := j.verdict(j.f.tree.Expr())
+	if v.answer == undecided {
+		return false
+	}
+	delete(j.found, v.at)
+	c.warnf(v.at, "%s; "+so, v.reason, [...]string{"", "never", "always"}[v.answer])
+	return true
 }
 
 // warnUnbounded reports leaves that keep every event of their window.
