@@ -2,7 +2,9 @@ package rules
 
 import (
 	"fmt"
+	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/segmentd/segmentd/state/subject"
 )
@@ -94,6 +96,30 @@ func BenchmarkTouched(b *testing.B) {
 			}
 			if len(buf) != 1 {
 				b.Fatalf("%d leaves touched", len(buf))
+			}
+		})
+	}
+}
+
+// BenchmarkLoad reads, checks and compiles a rule set.
+func BenchmarkLoad(b *testing.B) {
+	for _, n := range []int{100, 10_000} {
+		b.Run(fmt.Sprintf("segments=%d", n), func(b *testing.B) {
+			var text strings.Builder
+			text.WriteString("purposes:\n  - {key: p, description: Bench, lawful_basis: consent, retention: 400d}\nsegments:\n")
+			for i := range n {
+				source := fmt.Sprintf(`events("Event %d")`, i%1000)
+				rule := []string{source + `.within("30d").count() >= 5`, source + `.last().timestamp > ago("3d")`,
+					fmt.Sprintf(`%s.where(properties.sku == "sku-%d").within("14d").count() >= 2`, source, i),
+					source + `.within("7d").followed_by(events("Order").where(properties.sku == previous.properties.sku), "1d").exists()`,
+					`held(` + source + `.within("1d").count() == 0, "7d")`}[i%5]
+				fmt.Fprintf(&text, "  - {key: s%05d, purpose: p, when: '%s'}\n", i, rule)
+			}
+			files := fstest.MapFS{"r.yaml": {Data: []byte(text.String())}}
+			for b.Loop() {
+				if set, problems := Load(files); set == nil {
+					b.Fatal(problems[0])
+				}
 			}
 		})
 	}

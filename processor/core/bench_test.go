@@ -89,3 +89,42 @@ func benchEvent(set *rules.Set) *benchRecord {
 	}
 	return e
 }
+
+// BenchmarkSequence is one admitted event of a subject with so many events in
+// the window of a funnel, whose steps are joined by a property.
+func BenchmarkSequence(b *testing.B) {
+	for _, kept := range []int{10, 100, 1000} {
+		b.Run(fmt.Sprintf("kept=%d", kept), func(b *testing.B) {
+			set, problems := rules.Load(fstest.MapFS{"r.yaml": {Data: []byte(fmt.Sprintf(`purposes:
+  - {key: p, description: Bench, lawful_basis: consent, retention: 400d}
+segments:
+  - key: abandoned
+    purpose: p
+    when: |
+      events("Event 0").within("%dm").not_followed_by(events("Event 1").where(properties.sku == previous.properties.sku), "30m").exists()
+`, kept))}})
+			if set == nil {
+				b.Fatal(problems)
+			}
+			engine := core.New(set, core.Config{})
+			r := subject.NewRecord(subject.ID{Value: "u1"})
+			at := subject.Instant(1_700_000_000_000_000)
+			engine.Decide(r, subject.Decision{Subject: r.ID, Purpose: "p", Status: subject.Given, Time: at, Arrival: at, Expires: subject.Never}, at)
+			ev := benchEvent(set)
+			step := func(i int) {
+				at += 60_000_000 // a minute
+				ev.Name, ev.Time, ev.Arrival, ev.Message = ev.names[i%2], at, at, uint64(i)+1
+				ev.Fields[ev.sku] = ev.skus[i%len(ev.skus)]
+				engine.Event(r, &ev.Event)
+				engine.Changes = engine.Changes[:0]
+			}
+			for i := range 2 * kept {
+				step(i)
+			}
+			b.ReportAllocs()
+			for i := 2 * kept; b.Loop(); i++ {
+				step(i)
+			}
+		})
+	}
+}
