@@ -150,7 +150,7 @@ func (k *compiler) reportCycle(drafts []*ruleDraft, order []int) {
 
 // assemble makes the set of compiled rules.
 func (k *compiler) assemble(drafts []*ruleDraft, order []int) (*Set, []exprError) {
-	s := &Set{Revision: k.set.revision, Purposes: slices.Clone(k.set.purposes), Fields: k.fields.fields}
+	s := &Set{Revision: k.set.revision, Purposes: slices.Clone(k.set.purposes), Fields: k.fields.fields, lists: k.set.lists}
 	k.assembleLeaves(s)
 	positions := make(map[string]int, len(order))
 	for at, i := range order {

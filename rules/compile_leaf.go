@@ -22,6 +22,7 @@ func (s *scope) leaf(src source, spec program, arg node) *program {
 			return nil
 		}
 	}
+	spec.source, spec.argument = src.eventsText(), arg.text
 	what := spec.what(arg.text)
 	text := what + " of " + src.text() + " for " + s.set.purposes[s.purpose()].Key
 	d, ok := s.leaves[text]

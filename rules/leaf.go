@@ -56,6 +56,8 @@ type program struct {
 	goal   subject.Number
 	strict bool
 	daily  bool // arg is the day of the event
+
+	source, argument string // canonical texts: the source without its window, and arg
 }
 
 // insert implements Leaf.Insert.

@@ -47,6 +47,7 @@ func loadNamed(fsys fs.FS, dir string) (*Set, []Problem) {
 	if HasErrors(problems) {
 		return nil, problems
 	}
+	set.sources = l.sources
 	return set, problems
 }
 
@@ -68,10 +69,11 @@ type loader struct {
 	files    int  // rule files found
 	noRules  bool // what is read holds no expressions
 	sections sections
+	sources  map[string][]byte // what was read, by name
 }
 
 func newLoader(fsys fs.FS, dir string) *loader {
-	return &loader{fsys: fsys, dir: dir, sections: newSections()}
+	return &loader{fsys: fsys, dir: dir, sections: newSections(), sources: map[string][]byte{}}
 }
 
 func (l *loader) errorf(at spot, format string, args ...any) {
@@ -138,6 +140,7 @@ func (l *loader) readYAML(name string, do func(yamlValue)) {
 		l.fileError(name, "cannot be read: "+reason(err))
 		return
 	}
+	l.sources[name] = data
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
 	doc := newDocument(l.shown(name), name, string(data))
 	if at := invalidUTF8(data); at >= 0 {

@@ -108,6 +108,7 @@ func (l *loader) listFile(o object, into map[string]struct{}) {
 		l.errorf(o.at("file"), "%s cannot be read: %s", l.shown(full), reason(err))
 		return
 	}
+	l.sources[full] = data
 	text := strings.TrimPrefix(string(data), "\ufeff")
 	for n, line := range strings.Split(text, "\n") {
 		id := strings.TrimRight(line, "\r")

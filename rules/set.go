@@ -66,8 +66,10 @@ type Set struct {
 	Leaves   []Leaf
 	Fields   Fields
 
-	index index
-	uses  []use // what CompareSample compares
+	index   index
+	uses    []use // what CompareSample compares
+	lists   map[string]*list
+	sources map[string][]byte // the files it was loaded from, by slash-separated name
 }
 
 // Segment is one compiled rule.
@@ -129,7 +131,7 @@ func (s *Segment) Remember(v *View) (changed bool) {
 // since when (v.Purpose.Members, which segment() reads too). It never fails and
 // never panics (RULES.md, Total semantics).
 func (s *Segment) Answer(v *View) bool {
-	if s.stay == nil && s.MinDwell == 0 && s.Cooldown == 0 {
+	if !s.Sticky() {
 		return s.when(v)
 	}
 	since, in := v.Purpose.Member(s.ID)
@@ -156,6 +158,19 @@ func (s *Segment) Left(v *View, exit bool) {
 	}
 }
 
+// Adopt lets the segment's cooldown run as it does in another state of the same
+// purpose.
+func (s *Segment) Adopt(p, from *subject.Purpose) {
+	if s.Cooldown == 0 {
+		return
+	}
+	if left, ok := s.cooling.at(from); ok {
+		s.cooling.set(p, left)
+	} else {
+		s.cooling.clear(p)
+	}
+}
+
 // Next returns the earliest instant later than v.At at which the answer may
 // change with no further input; subject.Never if there is none. It may be
 // earlier than the true flip (the caller then asks again), never later.
@@ -177,10 +192,15 @@ func (s *Segment) Next(v *View) subject.Instant {
 	return next
 }
 
+// Sticky reports whether the answer depends on whether the subject is in the
+// segment: stay_while, min_dwell, cooldown.
+func (s *Segment) Sticky() bool { return s.stay != nil || s.MinDwell > 0 || s.Cooldown > 0 }
+
 // Stateful reports whether the answer depends on answers given before: held,
-// stay_while, min_dwell, cooldown.
+// stay_while, min_dwell, cooldown. Then it cannot be decided from what is kept of
+// events alone.
 func (s *Segment) Stateful() bool {
-	return len(s.marks) > 0 || s.stay != nil || s.MinDwell > 0 || s.Cooldown > 0
+	return len(s.marks) > 0 || s.Sticky()
 }
 
 // Timed reports whether the answer can change with no further input at all.
@@ -205,6 +225,10 @@ type Leaf struct {
 func (l *Leaf) Insert(p *subject.Purpose, ev *subject.Event, at subject.Instant, v *View) bool {
 	return l.program.insert(p, ev, at, v)
 }
+
+// Remembers reports whether the leaf is a remembered instant (held, cooldown),
+// which answers change, not events.
+func (l *Leaf) Remembers() bool { return l.program.kind == markLeaf }
 
 // MaxEntries bounds the entries that the leaf may keep whatever their size, since
 // reading it costs the square of their number; 0: no such bound.

@@ -45,6 +45,8 @@ type Engine struct {
 	Changes  []subject.Change
 	Counters Counters
 
+	hold *hold // what is left alone for now; nil: nothing
+
 	view    rules.View
 	marks   marks
 	touched []*rules.Leaf
@@ -204,12 +206,12 @@ func (e *Engine) decide(r *subject.Record, at subject.Instant) (d decided) {
 			d.flipped = e.exit(r, p, s, why) || d.flipped
 			continue
 		}
-		if p.Basis.Until <= at {
-			continue // ends at this very instant, unless it is renewed
+		if p.Basis.Until <= at || e.hold.segment(i) {
+			continue // its purpose ends at this very instant, unless it is renewed; or it is being filled
 		}
 		e.view.Purpose, e.view.Immediate = p, e.marks.reasons[i].Immediate()
 		d.moved = s.Remember(&e.view) || d.moved
-		in := s.Answer(&e.view)
+		in := e.hold.answer(s, i, &e.view)
 		if _, was := p.Member(s.ID); in != was {
 			d.flipped = true
 			e.flip(r, p, i, in, e.reason(s, i, in))
@@ -381,7 +383,9 @@ func (e *Engine) armAll(r *subject.Record, p *subject.Purpose, purpose int) {
 		e.view.At = max(r.Clock, r.Next-1)
 	}
 	for i := e.marks.next(); i >= 0; i = e.marks.next() {
-		p.Arm(int32(i), e.set.Segments[i].Next(&e.view))
+		if !e.hold.segment(i) {
+			p.Arm(int32(i), e.set.Segments[i].Next(&e.view))
+		}
 	}
 	e.view.Purpose = nil
 }

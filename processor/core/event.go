@@ -214,7 +214,7 @@ func (e *Engine) insert(r *subject.Record, ev *subject.Event) bool {
 			continue
 		}
 		p := e.stateOf(r, l.Purpose)
-		if p == nil || !p.Basis.Known || !l.Insert(p, ev, r.Clock, &e.view) {
+		if p == nil || !p.Basis.Known || e.hold.leaf(l) || !l.Insert(p, ev, r.Clock, &e.view) {
 			continue
 		}
 		kept = true

@@ -15,6 +15,11 @@ type Record struct {
 	Purposes []Purpose
 	Messages []Message // remembered message ids, oldest application first
 	Next     Instant   // earliest instant at which an answer can change by itself; Never
+
+	// Shadow is the subject as it would be had the present rule set been in force
+	// from the start of the inputs, while that is being found out; else nil. It
+	// has no shadow of its own, and what it decides is not published.
+	Shadow *Record
 }
 
 // Purpose is what is kept of a subject for one purpose. Nothing in it is
@@ -76,6 +81,13 @@ type Leaf struct {
 	Truncated bool // evidence was dropped for max_subject_bytes
 	Times     []Instant
 	Values    []Value
+}
+
+// Clone returns a leaf that shares no memory with l but values, which never change.
+func (l *Leaf) Clone() Leaf {
+	c := *l
+	c.Times, c.Values = slices.Clone(l.Times), slices.Clone(l.Values)
+	return c
 }
 
 // Membership is one segment the subject is in.
