@@ -116,8 +116,8 @@ func (s *Store) writeBatch(space keyspace, b *batch) (err error) {
 			w.remove(w.timerKey(space, t))
 		}
 	}
-	if b.dictionary != nil {
-		w.set(space.meta(dictionaryName), b.dictionary)
+	for key, value := range b.fixed {
+		w.put(space.meta(key), value)
 	}
 	if b.position != nil {
 		w.set(space.meta(positionName), b.position)
@@ -125,11 +125,8 @@ func (s *Store) writeBatch(space keyspace, b *batch) (err error) {
 	return w.finish()
 }
 
-// Names of meta keys.
-const (
-	positionName   = "position"
-	dictionaryName = "dictionary"
-)
+// positionName is the meta key of the position; the others are named by fixed keys.
+const positionName = "position"
 
 // txnWriter writes in order, in as many transactions as it takes, each
 // committed before the next begins. After an error it does nothing.

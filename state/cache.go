@@ -103,6 +103,9 @@ func recordBytes(r *subject.Record) int {
 	for i := range r.Purposes {
 		n += purposeBytes(&r.Purposes[i])
 	}
+	if r.Shadow != nil {
+		n += recordBytes(r.Shadow)
+	}
 	return n
 }
 

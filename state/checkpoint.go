@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/segmentd/segmentd/state/subject"
 )
@@ -14,11 +15,22 @@ import (
 const CheckpointFormat = 1
 
 // Fixed keys on the changelog. Subjects have keys of KeyBytes bytes, so these
-// cannot collide with them.
+// cannot collide with them. The values under all but the first are opaque to
+// this package; see Partition.Fixed.
 var (
-	CheckpointKey = []byte("checkpoint")
-	DictionaryKey = []byte("dictionary")
+	CheckpointKey       = []byte("checkpoint")
+	DictionaryKey       = []byte("dictionary")        // what the numbers in records mean
+	RulesKey            = []byte("rules")             // the rule files in force
+	FormerDictionaryKey = []byte("former-dictionary") // while rules are changed: the ones before
+	FormerRulesKey      = []byte("former-rules")
 )
+
+// fixedKeys are those whose values the image keeps.
+var fixedKeys = [][]byte{DictionaryKey, FormerDictionaryKey, RulesKey, FormerRulesKey}
+
+func isFixed(key []byte) bool {
+	return slices.ContainsFunc(fixedKeys, func(k []byte) bool { return bytes.Equal(k, key) })
+}
 
 // ErrCheckpoint means that bytes are no checkpoint.
 var ErrCheckpoint = errors.New("not a checkpoint")

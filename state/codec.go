@@ -8,10 +8,11 @@ import (
 )
 
 // CodecVersion is the first byte of every record this version writes, and the
-// newest it reads.
-const CodecVersion = 1
+// newest it reads. Records of versions before it are read too, and written anew
+// when they next change.
+const CodecVersion = 2
 
-// The format of a record, version 1. Integers are varints unless said
+// The format of a record, version 2. Version 1 has no shadows. Integers are varints unless said
 // otherwise (uvarint: unsigned; hashes and leaf keys: fixed, big-endian).
 //
 //	version byte | flags byte | id | uvarint Version
@@ -25,6 +26,8 @@ const CodecVersion = 1
 //	        | run of count times, or references to the table | values, newest last
 //	    uvarint n, then n members: segment 4 | time since
 //	uvarint n, then n messages: hash 8 | time (from the one before)
+//	where the flags say so, to the end: the shadow, a record of the present
+//	version, without an id and without a shadow
 //
 // A run is the newest time and, going back in time, the uvarint gaps in units;
 // references are the uvarint gaps between places in the table, likewise.
@@ -38,7 +41,9 @@ const (
 	flagUnitShift  = 1
 	flagUnitMask   = 3 << flagUnitShift
 	flagTable      = 1 << 3
-	flagsAll       = flagAnonymous | flagUnitMask | flagTable
+	flagShadow     = 1 << 4
+	flagsV1        = flagAnonymous | flagUnitMask | flagTable
+	flagsAll       = flagsV1 | flagShadow
 	basisKnown     = 1 << 0
 	basisLapsed    = 1 << 1
 	basisStopShift = 2
@@ -89,6 +94,9 @@ func (x *Encoder) Append(b []byte, r *subject.Record) []byte {
 	if tabled {
 		flags |= flagTable
 	}
+	if r.Shadow != nil {
+		flags |= flagShadow
+	}
 	e := encoder{b: append(b, CodecVersion, flags), unit: timeUnits[unit]}
 	e.text(r.ID.Value)
 	e.uvarint(r.Version)
@@ -106,7 +114,20 @@ func (x *Encoder) Append(b []byte, r *subject.Record) []byte {
 		e.purpose(&r.Purposes[i])
 	}
 	e.messages(r.Messages)
+	if r.Shadow != nil {
+		return x.shadow(e.b, r.Shadow)
+	}
 	return e.b
+}
+
+// shadow appends a shadow, whose id is its record's.
+func (x *Encoder) shadow(b []byte, s *subject.Record) []byte {
+	if s.Shadow != nil {
+		panic("state: a shadow has a shadow")
+	}
+	nameless := *s
+	nameless.ID = subject.ID{}
+	return x.Append(b, &nameless)
 }
 
 // reference is what times are counted from, given the record's clock.

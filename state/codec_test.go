@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -112,11 +113,19 @@ func TestDerivedPartsAreNotStored(t *testing.T) {
 
 func TestDecodeRejects(t *testing.T) {
 	good := AppendRecord(nil, sampleRecord())
+	bare := sampleRecord()
+	bare.Shadow = nil
+	plain := AppendRecord(nil, bare)
 	for name, b := range map[string][]byte{
 		"nothing":         nil,
 		"version 0":       append([]byte{0}, good[1:]...),
 		"trailing bytes":  append(slices.Clone(good), 0),
 		"unknown flag":    append([]byte{good[0], good[1] | 0x80}, good[2:]...),
+		"shadow of v1":    append([]byte{1}, good[1:]...),
+		"no shadow":       append([]byte{good[0], good[1] | flagShadow}, plain[2:]...),
+		"named shadow":    AppendRecord(slices.Clone(headOf(good, plain)), &subject.Record{ID: subject.ID{Value: "x"}, Clock: subject.LongAgo, Next: subject.Never}),
+		"shadowed shadow": append(slices.Clone(headOf(good, plain)), AppendRecord(nil, shadowOnly())...),
+		"older shadow":    append(slices.Clone(headOf(good, plain)), append([]byte{1}, AppendRecord(nil, &subject.Record{Clock: subject.LongAgo, Next: subject.Never})[1:]...)...),
 		"unit 3":          append([]byte{good[0], flagUnitMask}, good[2:]...),
 		"huge id":         {CodecVersion, 0, 0xff, 0xff, 0xff, 0xff, 0x0f},
 		"huge purposes":   {CodecVersion, flagUnitMask &^ (1 << flagUnitShift), 0, 0, 1, 0, 0xff, 0xff, 0xff, 0x7f},
@@ -137,6 +146,15 @@ func TestDecodeRejects(t *testing.T) {
 	}
 }
 
+// headOf is a record that has a shadow, without it.
+func headOf(good, plain []byte) []byte { return good[:len(plain)] }
+
+func shadowOnly() *subject.Record {
+	s := &subject.Record{Clock: subject.LongAgo, Next: subject.Never}
+	s.Shadow = &subject.Record{Clock: subject.LongAgo, Next: subject.Never}
+	return s
+}
+
 func TestEncodingBrokenInvariantsPanics(t *testing.T) {
 	for name, breakIt := range map[string]func(r *subject.Record){
 		"purposes": func(r *subject.Record) { r.Purposes[0], r.Purposes[1] = r.Purposes[1], r.Purposes[0] },
@@ -146,6 +164,7 @@ func TestEncodingBrokenInvariantsPanics(t *testing.T) {
 		"times":    func(r *subject.Record) { slices.Reverse(r.Purposes[0].Leaves[0].Times) },
 		"values":   func(r *subject.Record) { r.Purposes[0].Leaves[1].Values = r.Purposes[0].Leaves[1].Values[:1] },
 		"grants":   func(r *subject.Record) { slices.Reverse(r.Purposes[1].Basis.Grants) },
+		"shadow":   func(r *subject.Record) { r.Shadow.Shadow = subject.NewRecord(r.ID) },
 		"stop":     func(r *subject.Record) { r.Purposes[1].Basis.Stop.At = r.Purposes[1].Basis.Grants[0].At },
 	} {
 		r := sampleRecord()
@@ -174,11 +193,45 @@ func TestGoldenRecordsDecode(t *testing.T) {
 			t.Fatalf("%s is missing (%v): go test -run Golden -rewrite", now, err)
 		}
 		for _, name := range names {
-			checkGolden(t, name, want)
+			wanted := *want
+			if strings.HasSuffix(name, "-v1.bin") {
+				wanted.Shadow = nil
+			}
+			checkGolden(t, name, &wanted)
 		}
 		if b, err := os.ReadFile(now); err != nil || !bytes.Equal(AppendRecord(nil, want), b) {
 			t.Errorf("%s is not what this version writes (%v): a changed format needs a new CodecVersion", now, err)
 		}
+	}
+}
+
+// Records that an older version has written are read, and written in the
+// present version once they are put.
+func TestOlderRecordsMigrate(t *testing.T) {
+	s := openStore(t, t.TempDir()+"/data", testOptions())
+	p := openPartition(t, s, 0)
+	old, err := os.ReadFile(filepath.Join("testdata", "record-each-v1.bin"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := sampleRecord()
+	want.Shadow = nil
+	key := NewKeyer(testOptions().Secret).Key(want.ID)
+	if err := errors.Join(p.Restore(key[:], old), p.RestoreDone(Checkpoint{Format: CheckpointFormat, Group: "g", Transaction: 1}, 1)); err != nil {
+		t.Fatal(err)
+	}
+	r, err := p.Get(want.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, r, sameRecord); diff != "" {
+		t.Fatal(diff)
+	}
+	if err := p.Put(r); err != nil {
+		t.Fatal(err)
+	}
+	if d := p.Dirty(); len(d) != 1 || d[0].Value[0] != CodecVersion || !bytes.Equal(d[0].Value, AppendRecord(nil, want)) {
+		t.Errorf("it is written as %x", d)
 	}
 }
 
@@ -219,6 +272,17 @@ func TestRecordsAreSmall(t *testing.T) {
 
 func FuzzDecodeRecord(f *testing.F) {
 	f.Add(AppendRecord(nil, sampleRecord()))
+	goldens, err := filepath.Glob(filepath.Join("testdata", "record-*.bin"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, name := range goldens {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
 	rng := rand.New(rand.NewPCG(1, 2))
 	for range 20 {
 		f.Add(AppendRecord(nil, randomRecord(rng)))
@@ -234,7 +298,8 @@ func FuzzDecodeRecord(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if again := AppendRecord(nil, r); !bytes.Equal(again, b) {
+		// What an older version wrote differs by the version's number only.
+		if again := AppendRecord(nil, r); !bytes.Equal(again[1:], b[1:]) || b[0] > CodecVersion {
 			t.Fatalf("a record is written in two ways:\n%x\n%x", b, again)
 		}
 	})
@@ -293,7 +358,19 @@ func sampleRecord() *subject.Record {
 			Grants: []subject.Grant{{At: at - subject.Day, Expires: at}, {At: at, Expires: subject.Never}}}},
 	}
 	r.Messages = []subject.Message{{Hash: 0x0102030405060708, At: at - 1000}, {Hash: math.MaxUint64, At: at}}
+	r.Shadow = sampleShadow(r.ID, at-3*subject.Day)
 	return r
+}
+
+// sampleShadow has another unit and another table than its record.
+func sampleShadow(id subject.ID, at subject.Instant) *subject.Record {
+	s := subject.NewRecord(id)
+	s.Version, s.Clock, s.Next = 2, at+1, at+subject.Day
+	s.Purposes = []subject.Purpose{{Key: "marketing", Basis: subject.Basis{Known: true, Since: subject.LongAgo, Until: subject.Never},
+		Leaves:  []subject.Leaf{{Key: 8, Times: []subject.Instant{at, at + 1}}, {Key: 9, Times: []subject.Instant{at, at + 1}}},
+		Members: []subject.Membership{{Segment: 1, Since: at}}}}
+	s.Messages = []subject.Message{{Hash: 7, At: at}}
+	return s
 }
 
 func sampleValue(wide subject.Number) subject.Value {
@@ -360,6 +437,10 @@ func randomRecord(rng *rand.Rand) *subject.Record {
 	}
 	for range rng.IntN(5) {
 		r.Messages = append(r.Messages, subject.Message{Hash: rng.Uint64(), At: g.time()})
+	}
+	if rng.IntN(3) == 0 {
+		r.Shadow = randomRecord(rng)
+		r.Shadow.ID, r.Shadow.Shadow = r.ID, nil
 	}
 	return r
 }

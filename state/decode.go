@@ -33,10 +33,11 @@ type Decoder struct {
 	clock subject.Instant
 	names map[string]string // purpose and trait keys met so far
 
-	tabled bool // the record has a table of times
-	shared []subject.Instant
-	used   []bool // which of them leaves refer to
-	merge  []subject.Instant
+	shadowed bool // the record has a shadow
+	tabled   bool // and a table of times
+	shared   []subject.Instant
+	used     []bool // which of them leaves refer to
+	merge    []subject.Instant
 
 	record   subject.Record
 	purposes []subject.Purpose
@@ -49,6 +50,8 @@ type Decoder struct {
 	values   []subject.Value
 	members  []subject.Membership
 	messages []subject.Message
+
+	shadow *Decoder // of shadows
 }
 
 // span is how much of the shared arrays one purpose has.
@@ -59,9 +62,14 @@ const maxNames = 4096
 
 // Decode decodes a record that is the caller's.
 func (d *Decoder) Decode(b []byte) (*subject.Record, error) {
-	if err := d.parse(b); err != nil {
+	if err := d.parse(b, true); err != nil {
 		return nil, err
 	}
+	return d.owned(), nil
+}
+
+// owned returns what was parsed in memory of its own.
+func (d *Decoder) owned() *subject.Record {
 	r := d.record
 	r.Messages = slices.Clone(d.messages)
 	own := Decoder{spans: d.spans, counts: d.counts,
@@ -69,34 +77,69 @@ func (d *Decoder) Decode(b []byte) (*subject.Record, error) {
 		times: slices.Clone(d.times), values: slices.Clone(d.values), members: slices.Clone(d.members)}
 	own.assemble()
 	r.Purposes = own.purposes
-	return &r, nil
+	if d.shadowed {
+		r.Shadow = d.shadow.owned()
+		r.Shadow.ID = r.ID
+	}
+	return &r
 }
 
 // Peek decodes a record that is valid until the Decoder's next use.
 func (d *Decoder) Peek(b []byte) (*subject.Record, error) {
-	if err := d.parse(b); err != nil {
+	if err := d.parse(b, true); err != nil {
 		return nil, err
 	}
-	d.assemble()
-	d.record.Purposes, d.record.Messages = d.purposes, d.messages
-	return &d.record, nil
+	return d.lent(), nil
 }
 
-func (d *Decoder) parse(b []byte) error {
+// lent returns what was parsed in the Decoder's memory.
+func (d *Decoder) lent() *subject.Record {
+	d.assemble()
+	d.record.Purposes, d.record.Messages = d.purposes, d.messages
+	if d.shadowed {
+		d.record.Shadow = d.shadow.lent()
+		d.record.Shadow.ID = d.record.ID
+	}
+	return &d.record
+}
+
+// parse reads a record; may says whether it may have a shadow.
+func (d *Decoder) parse(b []byte, may bool) error {
 	d.begin(b)
 	version := d.byte()
 	if !d.bad && version > CodecVersion {
 		return fmt.Errorf("record format %d: %w", version, ErrNewerVersion)
 	}
-	d.require(version == CodecVersion)
+	d.require(version >= 1)
 	flags := d.byte()
 	unit := int(flags&flagUnitMask) >> flagUnitShift
-	if flags&^flagsAll != 0 || unit >= len(timeUnits) || d.bad {
+	if flags&^knownFlags(version) != 0 || unit >= len(timeUnits) || d.bad {
 		return ErrRecord
 	}
-	d.unit, d.tabled = timeUnits[unit], flags&flagTable != 0
+	d.unit, d.tabled, d.shadowed = timeUnits[unit], flags&flagTable != 0, flags&flagShadow != 0
 	d.body(subject.IDType(flags & flagAnonymous))
-	if d.bad || len(d.b) > 0 || !d.unitIsCoarsest(unit) || !d.tableIsRight() {
+	if d.bad || len(d.b) > 0 != d.shadowed || d.shadowed && !may || !d.unitIsCoarsest(unit) || !d.tableIsRight() {
+		return ErrRecord
+	}
+	if d.shadowed {
+		return d.parseShadow(version)
+	}
+	return nil
+}
+
+func knownFlags(version byte) byte {
+	if version == 1 {
+		return flagsV1
+	}
+	return flagsAll
+}
+
+// parseShadow reads the shadow of a record of a version from what is left.
+func (d *Decoder) parseShadow(version byte) error {
+	if d.shadow == nil {
+		d.shadow = &Decoder{}
+	}
+	if d.b[0] != version || d.shadow.parse(d.b, false) != nil || d.shadow.record.ID != (subject.ID{}) {
 		return ErrRecord
 	}
 	return nil

@@ -63,7 +63,7 @@ func (k *Keyer) hash(domain byte, text string) []byte {
 
 // Keys in Badger. Numbers are big-endian, so that keys sort as what they name.
 //
-//	<partition 4> 'm' <name>                    of the partition: its position, the dictionary
+//	<partition 4> 'm' <name>                    of the partition: its position, the values of fixed keys
 //	<partition 4> 'r' <subject key 16>          the subject's record, as on the changelog
 //	<partition 4> 't' <instant 8> <subject key 16>   a timer; the value is empty
 //

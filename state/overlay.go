@@ -9,16 +9,18 @@ import (
 
 // batch is what will be written to Badger together.
 type batch struct {
-	values     map[Key][]byte // encoded records; nil: removed
-	timers     map[timer]bool // set or removed
-	dictionary []byte         // nil: unchanged
-	position   []byte         // encoded; nil: unchanged
-	checkpoint Checkpoint     // of position
-	next       int64          // of position
+	values     map[Key][]byte    // encoded records; nil: removed
+	timers     map[timer]bool    // set or removed
+	fixed      map[string][]byte // by fixed key; nil: removed
+	position   []byte            // encoded; nil: unchanged
+	checkpoint Checkpoint        // of position
+	next       int64             // of position
 	bytes      int
 }
 
-func newBatch() *batch { return &batch{values: map[Key][]byte{}, timers: map[timer]bool{}} }
+func newBatch() *batch {
+	return &batch{values: map[Key][]byte{}, timers: map[timer]bool{}, fixed: map[string][]byte{}}
+}
 
 func (b *batch) put(key Key, value []byte) {
 	if old, ok := b.values[key]; ok {
@@ -38,13 +40,14 @@ func (b *batch) setTimer(t timer, armed bool) {
 }
 
 func (b *batch) empty() bool {
-	return len(b.values) == 0 && len(b.timers) == 0 && b.dictionary == nil && b.position == nil
+	return len(b.values) == 0 && len(b.timers) == 0 && len(b.fixed) == 0 && b.position == nil
 }
 
 func (b *batch) clear() {
 	clear(b.values)
 	clear(b.timers)
-	b.dictionary, b.position, b.checkpoint, b.next, b.bytes = nil, nil, Checkpoint{}, 0, 0
+	clear(b.fixed)
+	b.position, b.checkpoint, b.next, b.bytes = nil, Checkpoint{}, 0, 0
 }
 
 // overlay holds what is committed and not yet in Badger: one batch that is

@@ -42,9 +42,9 @@ type Partition struct {
 	passed []timer
 	stale  []timerChange
 
-	position   placed // of the last commit
-	dictionary []byte
-	unsaved    bool // the dictionary goes with the next commit
+	position placed            // of the last commit
+	fixed    map[string][]byte // values of fixed keys
+	unsaved  []Fixed           // those that go with the next commit
 
 	absent       Key // the last key looked up in vain
 	hits, misses int
@@ -85,7 +85,7 @@ func (s *Store) Partition(id int32) (*Partition, error) {
 		return nil, fmt.Errorf("partition %d: %w", id, ErrInUse)
 	}
 	p := &Partition{store: s, id: id, space: keyspace(id), keyer: NewKeyer(s.opts.Secret), cache: newCache(), subjects: -1,
-		overlay: newOverlay(s.opts.OverlayBytes, s.opts.WriteDelay), window: newWindow(s.opts.TimerWindow)}
+		overlay: newOverlay(s.opts.OverlayBytes, s.opts.WriteDelay), window: newWindow(s.opts.TimerWindow), fixed: map[string][]byte{}}
 	if err := p.load(); err != nil {
 		return nil, fmt.Errorf("open partition %d: %w", id, err)
 	}
@@ -111,10 +111,7 @@ func (p *Partition) load() error {
 		}
 	}
 	p.overlay.durable = p.position
-	if _, err = p.store.read(p.space.meta(dictionaryName), func(b []byte) error {
-		p.dictionary = append([]byte(nil), b...)
-		return nil
-	}); err != nil {
+	if err := p.loadFixed(); err != nil {
 		return err
 	}
 	return p.refill()
@@ -307,15 +304,15 @@ func (p *Partition) Commit(cp Checkpoint, next int64) error {
 		for i := range dirty {
 			b.put(dirty[i].Key, dirty[i].Value)
 		}
-		if p.unsaved {
-			b.dictionary = p.dictionary
+		for _, f := range p.unsaved {
+			b.fixed[string(f.Key)] = f.Value
 		}
 		b.position, b.checkpoint, b.next = position, cp, next
 	})
 	if err != nil {
 		return fmt.Errorf("commit partition %d: %w", p.id, err)
 	}
-	p.position, p.unsaved = placed{cp, next, true}, false
+	p.position, p.unsaved = placed{cp, next, true}, nil
 	p.settle()
 	return nil
 }
@@ -363,6 +360,9 @@ func (p *Partition) settle() {
 func (p *Partition) Reset() error {
 	p.position = p.overlay.drop()
 	p.forget()
+	if err := p.loadFixed(); err != nil {
+		return err
+	}
 	return p.refill()
 }
 
@@ -371,7 +371,7 @@ func (p *Partition) forget() {
 	clear(p.dirty)
 	clear(p.values)
 	p.dirty, p.values, p.passed, p.stale = p.dirty[:0], p.values[:0], p.passed[:0], p.stale[:0]
-	p.added, p.subjects, p.absent = 0, -1, Key{}
+	p.added, p.subjects, p.absent, p.unsaved = 0, -1, Key{}, nil
 	p.window.clear()
 }
 

@@ -265,14 +265,14 @@ func TestTombstonesAndDictionaryAreRestored(t *testing.T) {
 	closeAll(t, s, p)
 	s = openStore(t, dir, testOptions())
 	p = openPartition(t, s, 3)
-	if string(p.Dictionary()) != "words" {
-		t.Errorf("dictionary %q", p.Dictionary())
+	if string(p.Fixed(DictionaryKey)) != "words" {
+		t.Errorf("dictionary %q", p.Fixed(DictionaryKey))
 	}
-	p.SetDictionary([]byte("other words"))
+	p.SetFixed(DictionaryKey, []byte("other words"))
 	commit(t, p, 2)
 	closeAll(t, s, p)
-	if p = openPartition(t, openStore(t, dir, testOptions()), 3); string(p.Dictionary()) != "other words" {
-		t.Errorf("dictionary %q", p.Dictionary())
+	if p = openPartition(t, openStore(t, dir, testOptions()), 3); string(p.Fixed(DictionaryKey)) != "other words" {
+		t.Errorf("dictionary %q", p.Fixed(DictionaryKey))
 	}
 }
 

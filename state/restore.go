@@ -23,8 +23,8 @@ func (p *Partition) Restore(key, value []byte) error {
 	switch {
 	case bytes.Equal(key, CheckpointKey):
 		return nil
-	case bytes.Equal(key, DictionaryKey):
-		return p.restoreDictionary(value)
+	case isFixed(key):
+		return p.restoreFixed(key, value)
 	case len(key) != KeyBytes:
 		return fmt.Errorf("restore partition %d: a changelog key of %d bytes: %w", p.id, len(key), ErrRecord)
 	}
@@ -55,12 +55,10 @@ func (p *Partition) Restore(key, value []byte) error {
 	return err
 }
 
-func (p *Partition) restoreDictionary(value []byte) error {
-	p.dictionary = bytes.Clone(value)
-	if p.dictionary == nil {
-		p.dictionary = []byte{}
-	}
-	return p.overlay.add(func(b *batch) { b.dictionary = p.dictionary })
+func (p *Partition) restoreFixed(key, value []byte) error {
+	value = bytes.Clone(value)
+	p.fixed[string(key)] = value
+	return p.overlay.add(func(b *batch) { b.fixed[string(key)] = value })
 }
 
 // RestoreDone ends a catch-up, or marks how far it has come: all restored
@@ -77,27 +75,16 @@ func (p *Partition) RestoreDone(cp Checkpoint, next int64) error {
 	return p.Flush(context.Background())
 }
 
-// Dictionary returns the opaque value last restored or set under
-// DictionaryKey, empty if there is none. It must not be changed.
-func (p *Partition) Dictionary() []byte { return p.dictionary }
-
-// SetDictionary keeps a value as if it had been restored: the caller writes it
-// to the changelog under DictionaryKey, in the transaction that the next Commit
-// tells of. It is copied.
-func (p *Partition) SetDictionary(value []byte) {
-	p.dictionary, p.unsaved = append([]byte{}, value...), true
-}
-
 // Wipe throws the partition's image away: it is then empty and has no position.
 func (p *Partition) Wipe() error {
 	p.overlay.drop()
 	p.forget()
-	p.dictionary, p.unsaved = nil, false
 	if err := p.store.drop(p.space); err != nil {
 		return p.readError(err)
 	}
 	p.position = placed{}
 	p.overlay.reset()
+	clear(p.fixed)
 	return p.refill()
 }
 
