@@ -132,8 +132,8 @@ func (p *partition) wireInput(in *input, r *stream.Record) wire.Input {
 func (p *partition) applyDecisions(taken []subject.Decision) error {
 	for i := range taken {
 		p.deps.Metrics.CountDecision(taken[i].Status)
-		if err := p.machine.Decision(taken[i]); err != nil {
-			return storeError(err)
+		if err := p.takeDecision(taken[i]); err != nil {
+			return err
 		}
 	}
 	return nil

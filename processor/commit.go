@@ -3,6 +3,7 @@ package processor
 import (
 	"context"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/segmentd/segmentd/processor/metrics"
@@ -54,7 +55,8 @@ func (p *partition) commit(ctx context.Context) error {
 // there is anything to commit.
 func (p *partition) nextCheckpoint() (state.Checkpoint, bool) {
 	cp := p.checkpoint
-	moved := cp.Transaction == 0 || p.host.strayed || p.image.DirtyCount() > 0 || len(p.out.rejects) > 0 || len(p.out.passedOn) > 0
+	moved := cp.Transaction == 0 || p.host.strayed || p.image.DirtyCount() > 0 || len(p.image.UnsavedFixed()) > 0 ||
+		len(p.out.rejects) > 0 || len(p.out.passedOn) > 0
 	cp.Positions = make(map[string]int64, len(p.checkpoint.Positions))
 	for topic, at := range p.checkpoint.Positions {
 		cp.Positions[topic] = at
@@ -64,6 +66,8 @@ func (p *partition) nextCheckpoint() (state.Checkpoint, bool) {
 			cp.Positions[in.Topic], moved = in.position, true
 		}
 	}
+	cp.RuleSet, cp.Cursors = p.rules().Hash, p.cursors()
+	moved = moved || cp.RuleSet != p.checkpoint.RuleSet || !maps.Equal(cp.Cursors, p.checkpoint.Cursors)
 	cp.Transaction++
 	cp.Clock = p.machine.Clock()
 	return cp, moved
@@ -128,12 +132,8 @@ func (p *partition) messages(cp state.Checkpoint) ([]stream.Message, error) {
 	for _, d := range p.image.Dirty() {
 		ms = append(ms, stream.Message{Topic: changelog, Partition: p.id, Timestamp: now, Key: d.Key[:], Value: d.Value})
 	}
-	if cp.Transaction == 1 {
-		dictionary, err := dictionaryOf(p.deps.Rules)
-		if err != nil {
-			return nil, err
-		}
-		ms = append(ms, stream.Message{Topic: changelog, Partition: p.id, Timestamp: now, Key: state.DictionaryKey, Value: dictionary})
+	for _, f := range p.image.UnsavedFixed() {
+		ms = append(ms, stream.Message{Topic: changelog, Partition: p.id, Timestamp: now, Key: f.Key, Value: f.Value})
 	}
 	value, err := cp.Encode()
 	if err != nil {
@@ -148,16 +148,30 @@ func (p *partition) changeMessages(ms []stream.Message, now subject.Instant) []s
 	changes := p.changes()
 	for i := range changes {
 		c := &changes[i]
-		output := ""
-		if pi, ok := p.deps.Rules.PurposeIndex(c.Purpose); ok {
-			output = p.deps.Rules.Purposes[pi].Output
-		}
+		output := p.outputOf(c)
 		ms = append(ms, p.encoder.Change(c, p.place(p.topics.Changes(output), now)))
 		if m, ok := p.encoder.Member(c, p.place(p.topics.Members(output), now)); ok {
 			ms = append(ms, m)
 		}
 	}
 	return ms
+}
+
+// outputOf is the output of a change's purpose: for a segment that is gone, the
+// one where its entry was published.
+func (p *partition) outputOf(c *subject.Change) string {
+	if c.Reason == subject.ByRuleRemoved && p.change != nil {
+		for _, n := range p.change.transition.Removed {
+			if n.Key == c.Segment && n.Purpose == c.Purpose {
+				return n.Output
+			}
+		}
+	}
+	set := p.rules()
+	if pi, ok := set.PurposeIndex(c.Purpose); ok {
+		return set.Purposes[pi].Output
+	}
+	return ""
 }
 
 func (p *partition) place(topic string, now subject.Instant) wire.Place {
@@ -174,9 +188,7 @@ func (p *partition) settleCounts() {
 	changes := p.changes()
 	for i := range changes {
 		p.gauges.CountChange(&changes[i])
-		if at, ok := p.deps.Rules.SegmentByKey(changes[i].Segment); ok {
-			p.counts[at].count(changes[i].Kind)
-		}
+		p.table.Load().count(&changes[i])
 	}
 	now := p.deps.Now()
 	for _, at := range p.out.arrivals {
@@ -232,6 +244,7 @@ func (p *partition) observe() {
 		}
 		p.gauges.SetInputLag(in.Topic, lag, age)
 	}
+	p.showCoverage()
 	p.gauges.SetClock(p.machine.Clock())
 	p.gauges.SetOldestTimer(p.image.Earliest())
 	stats := p.image.Stats()

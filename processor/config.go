@@ -44,12 +44,19 @@ type Config struct {
 	OutputFormat wire.OutputFormat
 	CETypePrefix string
 	LogAppend    bool // the changelog's timestamps are the broker's clock
+	// AllowRemovals lets the rules at the start remove segments that hold members.
+	AllowRemovals bool
+
+	sweepRecords int   // how many records a sweep looks at in one transaction; fewer where very many of them change: 20,000
+	closeRecords int64 // how near reading again comes before live events wait for it: 2,000
 }
 
 func (c Config) withDefaults() Config {
 	c.Linger = cmp.Or(c.Linger, 10*time.Millisecond)
 	c.BatchBytes = cmp.Or(c.BatchBytes, 1<<20)
 	c.Idle = cmp.Or(c.Idle, 250*time.Millisecond)
+	c.sweepRecords = cmp.Or(c.sweepRecords, 20_000)
+	c.closeRecords = cmp.Or(c.closeRecords, 2_000)
 	return c
 }
 
@@ -68,7 +75,7 @@ const clockDelay = 2 * time.Second
 
 // Deps are what a processor needs from outside. Logger, Metrics and Now may be nil.
 type Deps struct {
-	Rules   *rules.Set
+	Rules   *rules.Set // at the start; see Processor.Reload
 	Store   *state.Store
 	Secret  string // fingerprint of the keyed hash's secret
 	Fetcher stream.Fetcher

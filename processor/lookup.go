@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/segmentd/segmentd/rules"
 	"github.com/segmentd/segmentd/state/subject"
 )
 
@@ -77,18 +78,26 @@ func (p *Processor) ownerOf(id int32) (*partition, error) {
 
 // lookup asks the partition's goroutine.
 func (p *partition) lookup(ctx context.Context, id subject.ID) (memberships []Membership, found bool, err error) {
+	if asked := p.ask(ctx, func(p *partition) { memberships, found, err = p.memberships(id) }); asked != nil {
+		return nil, false, asked
+	}
+	return memberships, found, err
+}
+
+// ask lets f look at the partition between two batches.
+func (p *partition) ask(ctx context.Context, f func(*partition)) error {
 	done := make(chan struct{})
 	q := query{func(p *partition) {
-		memberships, found, err = p.memberships(id)
+		f(p)
 		close(done)
 	}}
 	select {
 	case p.queries <- q:
 	case <-ctx.Done():
-		return nil, false, ErrNotReady
+		return ErrNotReady
 	}
 	<-done
-	return memberships, found, err
+	return nil
 }
 
 // memberships reads a subject between two batches.
@@ -97,7 +106,7 @@ func (p *partition) memberships(id subject.ID) (memberships []Membership, found 
 	if err != nil || r == nil {
 		return nil, false, storeError(err)
 	}
-	set := p.deps.Rules
+	set := p.rules()
 	for i := range set.Segments {
 		s := &set.Segments[i]
 		state := r.Purpose(set.Purposes[s.Purpose].Key)
@@ -116,39 +125,75 @@ func (p *partition) memberships(id subject.ID) (memberships []Membership, found 
 type SegmentInfo struct {
 	Key, Name, Description, Purpose, When string
 	Members, Entered, Exited              int64
+	Coverage                              *Coverage // nil: all that the rule reads is there
 }
 
 // Segments lists the segments in decision order.
 func (p *Processor) Segments() []SegmentInfo {
-	set := p.deps.Rules
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	set := p.set
 	infos := make([]SegmentInfo, len(set.Segments))
 	for i := range set.Segments {
 		s := &set.Segments[i]
 		infos[i] = SegmentInfo{Key: s.Key, Name: s.Name, Description: s.Description, Purpose: set.Purposes[s.Purpose].Key, When: s.When}
-	}
-	p.mu.RLock()
-	defer p.mu.RUnlock()
-	for _, loop := range p.running {
-		for i := range loop.counts {
-			c := &loop.counts[i]
-			infos[i].Members += c.members.Load()
-			infos[i].Entered += c.entered.Load()
-			infos[i].Exited += c.exited.Load()
+		for _, loop := range p.running {
+			loop.table.Load().addTo(&infos[i])
 		}
+		infos[i].Coverage, _ = p.coverage(s.Key)
 	}
 	return infos
 }
 
-// segmentCounts is one segment's size and changes in one partition. Written by
-// the partition's goroutine only.
+// segmentTable counts the segments of a rule set in one partition. Its counts are
+// written by the partition's goroutine only.
+type segmentTable struct {
+	set    *rules.Set
+	counts []segmentCounts // by segment
+}
+
+// segmentCounts is one segment's size and changes.
 type segmentCounts struct{ members, entered, exited atomic.Int64 }
 
-func (c *segmentCounts) count(kind subject.ChangeKind) {
-	if kind == subject.Entered {
-		c.members.Add(1)
-		c.entered.Add(1)
+// under is a table for another rule set that goes on with the segments it shares.
+func (t *segmentTable) under(set *rules.Set) *segmentTable {
+	next := &segmentTable{set: set, counts: make([]segmentCounts, len(set.Segments))}
+	for i := range t.counts {
+		if at, ok := set.SegmentByKey(t.set.Segments[i].Key); ok {
+			next.counts[at].members.Store(t.counts[i].members.Load())
+			next.counts[at].entered.Store(t.counts[i].entered.Load())
+			next.counts[at].exited.Store(t.counts[i].exited.Load())
+		}
+	}
+	return next
+}
+
+// setMembers sets the segments' sizes, by key.
+func (t *segmentTable) setMembers(members map[string]int64) {
+	for i := range t.counts {
+		t.counts[i].members.Store(members[t.set.Segments[i].Key])
+	}
+}
+
+func (t *segmentTable) count(c *subject.Change) {
+	at, ok := t.set.SegmentByKey(c.Segment)
+	if !ok {
 		return
 	}
-	c.members.Add(-1)
-	c.exited.Add(1)
+	s := &t.counts[at]
+	if c.Kind == subject.Entered {
+		s.members.Add(1)
+		s.entered.Add(1)
+		return
+	}
+	s.members.Add(-1)
+	s.exited.Add(1)
+}
+
+func (t *segmentTable) addTo(info *SegmentInfo) {
+	if at, ok := t.set.SegmentByKey(info.Key); ok {
+		info.Members += t.counts[at].members.Load()
+		info.Entered += t.counts[at].entered.Load()
+		info.Exited += t.counts[at].exited.Load()
+	}
 }

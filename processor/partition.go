@@ -13,6 +13,7 @@ import (
 	"github.com/segmentd/segmentd/processor/metrics"
 	"github.com/segmentd/segmentd/processor/stream"
 	"github.com/segmentd/segmentd/processor/wire"
+	"github.com/segmentd/segmentd/rules"
 	"github.com/segmentd/segmentd/state"
 	"github.com/segmentd/segmentd/state/subject"
 )
@@ -26,6 +27,7 @@ type input struct {
 	end      int64 // the high watermark of the last answer
 	sent     time.Time
 	fit      partitionerFit
+	again    bool // it is read a second time, for changed rules
 }
 
 // partition is the loop of one partition. All fields but ready and queries
@@ -46,6 +48,12 @@ type partition struct {
 	events    []*input
 	decisions []*input
 
+	target    func() *rules.Set // the rule set to follow
+	admission *admission
+	change    *change                    // of rules; nil: none is under way
+	coverage  map[string]subject.Instant // since when segments' evidence is complete, where the topics held less than all
+	members   map[string]int64           // of each segment as of the last recovery
+
 	checkpoint state.Checkpoint
 	out        output
 	tally      [subject.Outcomes]uint64
@@ -62,13 +70,14 @@ type partition struct {
 	progressed bool
 
 	ready    atomic.Bool
-	counts   []segmentCounts // by segment
+	table    atomic.Pointer[segmentTable]
+	covers   atomic.Pointer[map[string]Coverage] // by segment
 	queries  chan query
 	announce func() // the partition is ready
 }
 
 type fetchBuffers struct {
-	events, decisions stream.Buffer
+	events, decisions, again stream.Buffer
 }
 
 // run owns the partition until ctx ends or an operator is needed. Errors of the
@@ -108,7 +117,13 @@ func (p *partition) session(ctx context.Context) error {
 	if err := p.recover(ctx); err != nil {
 		return err
 	}
+	if err := p.admit(ctx); err != nil {
+		return err
+	}
 	for {
+		if err := p.changeRules(ctx, work); err != nil {
+			return err
+		}
 		if err := p.batch(ctx, work); err != nil {
 			return err
 		}
@@ -134,12 +149,15 @@ func graceful(ctx context.Context) (work context.Context, release func()) {
 }
 
 // batch is one turn: fetch what has arrived, pass the barrier, apply, commit.
-// Waiting ends with ctx, what is under way then with work.
+// Waiting ends with ctx, what is under way then with work. While events are read
+// again for changed rules, a turn also has a piece of those, which live reading
+// had passed before the barrier; at the end they alone are read.
 func (p *partition) batch(ctx, work context.Context) error {
 	if err := p.linger(ctx); err != nil {
 		return err
 	}
-	fetched, err := p.fetchEvents(ctx)
+	meets := p.meets()
+	fetched, err := p.fetchLive(ctx, meets)
 	if err != nil {
 		return err
 	}
@@ -153,7 +171,12 @@ func (p *partition) batch(ctx, work context.Context) error {
 	if err := p.advance(work, p.machine.Clock()); err != nil {
 		return err
 	}
-	if err := p.followHost(work); err != nil {
+	if !meets {
+		if err := p.followHost(work); err != nil {
+			return err
+		}
+	}
+	if err := p.fillTurn(work, fetched); err != nil {
 		return err
 	}
 	if err := p.commit(work); err != nil {
@@ -167,7 +190,7 @@ func (p *partition) batch(ctx, work context.Context) error {
 // arrives meanwhile shares a transaction.
 func (p *partition) linger(ctx context.Context) error {
 	wait := p.cfg.Linger - p.deps.Now().Sub(p.lastBatch)
-	if wait <= 0 || wait > p.cfg.Linger {
+	if wait <= 0 || wait > p.cfg.Linger || p.isFilling() {
 		return ctx.Err()
 	}
 	return sleep(ctx, wait)
@@ -190,6 +213,15 @@ func backoff(failures int) time.Duration {
 	return min(d, 5*time.Second)/2 + rand.N(min(d, 5*time.Second)/2)
 }
 
+// fetchLive fetches events, none where live ones wait for those read again.
+func (p *partition) fetchLive(ctx context.Context, meets bool) ([]stream.Fetched, error) {
+	if meets {
+		p.answerWaiting()
+		return nil, ctx.Err()
+	}
+	return p.fetchEvents(ctx)
+}
+
 // fetchEvents long-polls the event inputs and answers queries meanwhile. The
 // records are valid until its next call.
 func (p *partition) fetchEvents(ctx context.Context) ([]stream.Fetched, error) {
@@ -199,10 +231,14 @@ func (p *partition) fetchEvents(ctx context.Context) ([]stream.Fetched, error) {
 	}
 	sent := p.deps.Now()
 	done := make(chan answer, 1)
+	wait := p.cfg.Idle
+	if p.isFilling() {
+		wait = time.Millisecond
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() {
-		f, err := p.fetch(ctx, p.events, &p.fetching.events, stream.FetchOptions{MaxWait: p.cfg.Idle, MaxBytes: p.cfg.BatchBytes})
+		f, err := p.fetch(ctx, p.events, &p.fetching.events, stream.FetchOptions{MaxWait: wait, MaxBytes: p.cfg.BatchBytes})
 		done <- answer{f, err}
 	}()
 	for {
@@ -266,7 +302,7 @@ func (p *partition) fetchError(ctx context.Context, in *input, f *stream.Fetched
 // read them are lost, which is told and survived; decisions must not be.
 func (p *partition) overtaken(in *input, start, end int64) error {
 	switch {
-	case in.fresh:
+	case in.fresh, in.again:
 		return nil
 	case in.position > end:
 		return &StoppedError{p.id, fmt.Sprintf("%s ends at offset %d, before the group's position %d: the topic was deleted and made anew. "+

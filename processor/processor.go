@@ -10,6 +10,7 @@ import (
 
 	"github.com/segmentd/segmentd/processor/stream"
 	"github.com/segmentd/segmentd/processor/wire"
+	"github.com/segmentd/segmentd/rules"
 )
 
 // Generation is what a consumer group generation assigns to this instance.
@@ -25,9 +26,12 @@ type Processor struct {
 	deps   Deps
 	topics Topics
 
+	reloading sync.Mutex // held by Reload
+
 	mu      sync.RWMutex
 	running map[int32]*partition // guarded by mu
 	joined  bool                 // guarded by mu
+	set     *rules.Set           // guarded by mu: that partitions follow
 }
 
 // New returns a processor. It does nothing until a generation runs.
@@ -40,12 +44,9 @@ func New(cfg Config, deps Deps) (*Processor, error) {
 	if cfg.Group == "" || cfg.Partitions < 1 || len(cfg.Inputs) == 0 {
 		return nil, errors.New("a processor needs a group, partitions and inputs")
 	}
-	keys := make([]string, len(deps.Rules.Segments))
-	for i := range keys {
-		keys[i] = deps.Rules.Segments[i].Key
-	}
-	deps.Metrics.SetRuleSet(deps.Rules.Hash, uint64(deps.Rules.Revision), keys)
-	return &Processor{cfg: cfg, deps: deps, topics: Topics{cfg.Group}, running: map[int32]*partition{}}, nil
+	p := &Processor{cfg: cfg, deps: deps, topics: Topics{cfg.Group}, running: map[int32]*partition{}}
+	p.setRules(deps.Rules)
+	return p, nil
 }
 
 // Run processes the generation's partitions until ctx ends, which finishes or
@@ -55,8 +56,9 @@ func (p *Processor) Run(ctx context.Context, gen Generation) error {
 	p.setJoined(true)
 	defer p.setJoined(false)
 	group, ctx := errgroup.WithContext(ctx)
+	admission := newAdmission(gen.Partitions)
 	for _, id := range gen.Partitions {
-		group.Go(func() error { return p.runPartition(ctx, gen.Member, id) })
+		group.Go(func() error { return p.runPartition(ctx, gen.Member, id, admission) })
 	}
 	group.Go(func() error { <-ctx.Done(); return nil })
 	return group.Wait()
@@ -64,13 +66,13 @@ func (p *Processor) Run(ctx context.Context, gen Generation) error {
 
 // runPartition opens the partition's image, lets the loop own it, and writes
 // what the image still holds back when the loop ends.
-func (p *Processor) runPartition(ctx context.Context, member stream.GroupMember, id int32) error {
+func (p *Processor) runPartition(ctx context.Context, member stream.GroupMember, id int32, admission *admission) error {
 	image, err := p.deps.Store.Partition(id)
 	if err != nil {
 		return storeError(fmt.Errorf("open partition %d: %w", id, err))
 	}
 	loop := p.newPartition(id, member)
-	loop.announce = p.announce
+	loop.announce, loop.admission, loop.target = p.announce, admission, p.Rules
 	loop.image = image
 	p.own(id, loop)
 	defer p.disown(id)
@@ -87,14 +89,12 @@ func (p *Processor) newPartition(id int32, member stream.GroupMember) *partition
 	}
 	loop := &partition{
 		id: id, cfg: &p.cfg, deps: &p.deps, topics: p.topics, member: member,
-		log:    p.deps.Logger.With("partition", id),
-		gauges: p.deps.Metrics.Assign(id, topics),
-		tx:     p.deps.Transactor(fmt.Sprintf("%s-%d", p.cfg.Group, id)),
-		encoder: wire.NewEncoder(wire.EncoderOptions{Group: p.cfg.Group, Format: p.cfg.OutputFormat,
-			CETypePrefix: p.cfg.CETypePrefix, RuleSet: p.deps.Rules.Hash}),
-		counts:  make([]segmentCounts, len(p.deps.Rules.Segments)),
+		log:     p.deps.Logger.With("partition", id),
+		gauges:  p.deps.Metrics.Assign(id, topics),
+		tx:      p.deps.Transactor(fmt.Sprintf("%s-%d", p.cfg.Group, id)),
 		queries: make(chan query),
 	}
+	loop.table.Store(&segmentTable{set: &rules.Set{}})
 	for _, in := range p.cfg.Inputs {
 		if in.Kind == wire.Decisions {
 			loop.decisions = append(loop.decisions, &input{Input: in})

@@ -4,12 +4,10 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
 
-	"github.com/segmentd/segmentd/processor/core"
 	"github.com/segmentd/segmentd/processor/stream"
 	"github.com/segmentd/segmentd/processor/wire"
 	"github.com/segmentd/segmentd/rules"
@@ -198,9 +196,6 @@ func (p *partition) mayAdopt(cp state.Checkpoint) error {
 	case cp.Secret != p.deps.Secret:
 		return configErrorf("the secret is not the one %s was written with (fingerprint %s, configured %s): give the same secret as before "+
 			"(secret_file or SEGMENTD_SECRET); to start anew without the old state use another group", changelog, cp.Secret, p.deps.Secret)
-	case cp.RuleSet != p.deps.Rules.Hash:
-		return configErrorf("the rules have changed: %s was written under rule set %.12s, the configured one is %.12s. This version cannot change rules of kept state: "+
-			"start with the former rules, or with another group (--group), which builds its state anew from the topics' start", changelog, cp.RuleSet, p.deps.Rules.Hash)
 	case cp.Group != p.cfg.Group || cp.Partition != p.id:
 		return configErrorf("%s partition %d holds the checkpoint of group %s partition %d: it was copied or is shared with another group", changelog, p.id, cp.Group, cp.Partition)
 	}
@@ -209,9 +204,10 @@ func (p *partition) mayAdopt(cp state.Checkpoint) error {
 
 // adopt begins from the checkpoint, or afresh where there is none.
 func (p *partition) adopt() error {
-	if p.checkpoint.Transaction == 0 {
+	begins := p.checkpoint.Transaction == 0
+	if begins {
 		p.checkpoint = state.Checkpoint{Format: state.CheckpointFormat, Group: p.cfg.Group, Partition: p.id, History: rand.Text(),
-			Clock: subject.LongAgo, RuleSet: p.deps.Rules.Hash, Secret: p.deps.Secret}
+			Clock: subject.LongAgo, RuleSet: p.target().Hash, Secret: p.deps.Secret}
 	} else if err := p.mayAdopt(p.checkpoint); err != nil {
 		return err
 	}
@@ -219,14 +215,17 @@ func (p *partition) adopt() error {
 		at, known := p.checkpoint.Positions[in.Topic]
 		in.position, in.fresh = at, !known
 		in.sent, in.end = time.Time{}, 0
-		in.decoder = wire.NewDecoder(decoderOptions(in.Input, p.deps.Rules))
 	}
-	p.machine = core.NewMachine(core.New(p.deps.Rules, p.cfg.Core), p.image, p.checkpoint.Clock)
-	p.counted, p.timers = core.Counters{}, 0
 	clear(p.tally[:])
 	p.out.reset()
 	p.host.begin()
-	return nil
+	if begins {
+		p.change, p.machine, p.coverage = nil, nil, map[string]subject.Instant{}
+		set := p.target()
+		p.follow(set)
+		return p.keepRules(set)
+	}
+	return p.adoptRules()
 }
 
 func decoderOptions(in Input, set *rules.Set) wire.DecoderOptions {
@@ -236,51 +235,4 @@ func decoderOptions(in Input, set *rules.Set) wire.DecoderOptions {
 		o.Purposes = append(o.Purposes, set.Purposes[i].Key)
 	}
 	return o
-}
-
-// countMembers counts every segment's members in the restored image.
-func (p *partition) countMembers() error {
-	counts := make([]int64, len(p.deps.Rules.Segments))
-	err := p.image.Each(func(r *subject.Record) error {
-		for i := range r.Purposes {
-			for _, m := range r.Purposes[i].Members {
-				if s, ok := p.deps.Rules.SegmentByID(m.Segment); ok {
-					counts[s]++
-				}
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	p.gauges.ClearMembers()
-	for i, n := range counts {
-		p.gauges.SetMembers(p.deps.Rules.Segments[i].Key, n)
-		p.counts[i].members.Store(n)
-	}
-	return nil
-}
-
-// dictionaryOf is what the numbers in records mean: kept on the changelog so
-// that a later rule set can name the segments of an earlier one.
-func dictionaryOf(set *rules.Set) ([]byte, error) {
-	type entry struct {
-		ID      uint32 `json:"id"`
-		Key     string `json:"key"`
-		Purpose string `json:"purpose"`
-	}
-	d := struct {
-		RuleSet  string  `json:"ruleSet"`
-		Segments []entry `json:"segments"`
-	}{RuleSet: set.Hash}
-	for i := range set.Segments {
-		s := &set.Segments[i]
-		d.Segments = append(d.Segments, entry{s.ID, s.Key, set.Purposes[s.Purpose].Key})
-	}
-	b, err := json.Marshal(d)
-	if err != nil {
-		return nil, fmt.Errorf("encode dictionary: %w", err)
-	}
-	return b, nil
 }

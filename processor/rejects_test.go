@@ -214,13 +214,13 @@ func TestChangelogOfAnotherConfiguration(t *testing.T) {
 		parts  []string
 	}{
 		{"secret", func(l *lab) { l.secret = "another secret of sixteen bytes" }, []string{"the secret is not the one", "give the same secret as before", "SEGMENTD_SECRET", "use another group"}},
-		{"rules", func(l *lab) { l.set = loadRules(l.t, barrierRules) }, []string{"the rules have changed", "start with the former rules", "--group"}},
+		{"rules", func(l *lab) { l.set = loadRules(l.t, strings.Replace(clockRules, "key: known", "key: unknown", 1)) }, []string{"removes segments that hold members", "known (1 members)", "--allow-removals"}},
 	} {
 		for _, image := range []string{"with its image", "without an image"} {
 			t.Run(c.name+" "+image, func(t *testing.T) {
 				l := newLab(t, labConfig{rules: clockRules, partitions: 2})
 				l.holdClock(ago(time.Hour))
-				l.produce(given("u1", "marketing", ago(2*time.Hour)))
+				l.produce(given("u1", "marketing", ago(2*time.Hour)), track("u1", "Order Completed", "m1", ago(time.Hour)))
 				r := l.start()
 				r.read()
 				before := r.digests()

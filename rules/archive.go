@@ -64,7 +64,7 @@ func LoadArchive(packed []byte) (*Set, []Problem) {
 	if err != nil {
 		return nil, []Problem{{Message: err.Error()}}
 	}
-	return Load(files)
+	return loadNamed(files, "", LoadOptions{NoSegments: true})
 }
 
 func unpack(packed []byte) (*zip.Reader, error) {

@@ -25,23 +25,33 @@ const (
 // and in its subdirectories, except *_test.yaml and what begins with a dot.
 // It returns all problems of all files at once, in the order of their places;
 // the set is nil if one of them is an error. Load never panics on any input.
-func Load(fsys fs.FS) (*Set, []Problem) { return loadNamed(fsys, "") }
+func Load(fsys fs.FS) (*Set, []Problem) { return loadNamed(fsys, "", LoadOptions{}) }
+
+// LoadOptions say what loading lets pass.
+type LoadOptions struct {
+	NoSegments bool // a rule set without segments is none by mistake
+}
 
 // LoadDir is Load of a directory; problems name files with the directory's path
 // before them. Symbolic links must stay inside the directory.
-func LoadDir(dir string) (*Set, []Problem) {
+func LoadDir(dir string) (*Set, []Problem) { return LoadDirWith(dir, LoadOptions{}) }
+
+// LoadDirWith is LoadDir with options.
+func LoadDirWith(dir string, opts LoadOptions) (*Set, []Problem) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, []Problem{{File: dir, Message: "the rules directory cannot be read: " + reason(err)}}
 	}
 	defer root.Close()
-	return loadNamed(root.FS(), dir)
+	return loadNamed(root.FS(), dir, opts)
 }
 
-func loadNamed(fsys fs.FS, dir string) (*Set, []Problem) {
+func loadNamed(fsys fs.FS, dir string, opts LoadOptions) (*Set, []Problem) {
 	l := newLoader(fsys, dir)
 	l.readAll()
-	l.sections.complete(l)
+	if !opts.NoSegments {
+		l.sections.complete(l)
+	}
 	set := l.check()
 	problems := SortProblems(l.problems)
 	if HasErrors(problems) {

@@ -1,6 +1,9 @@
 package rules
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
 	"maps"
 	"reflect"
 	"slices"
@@ -26,6 +29,16 @@ func (s *Set) Names() []Name {
 		names[i] = Name{s.Segments[i].ID, s.Segments[i].Key, p.Key, p.Output}
 	}
 	return names
+}
+
+// LeafDigest tells apart what two programs keep for rules of one meaning: the
+// digest of all leaves' texts.
+func (s *Set) LeafDigest() string {
+	h := sha256.New()
+	for i := range s.Leaves {
+		fmt.Fprintf(h, "%s\n", s.Leaves[i].Text)
+	}
+	return hex.EncodeToString(h.Sum(nil)[:8])
 }
 
 // Treatment is what a change of the rule set does with one segment.

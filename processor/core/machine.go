@@ -95,12 +95,18 @@ func (m *Machine) Event(ev *subject.Event) (subject.Outcome, error) {
 	return out, nil
 }
 
-// Decision applies a decision; it does not move the clock. One without any
-// usable date counts as taken at the clock.
-func (m *Machine) Decision(d subject.Decision) error {
+// Dated gives a decision without any usable date the one it counts as taken at.
+func (m *Machine) Dated(d subject.Decision) subject.Decision {
 	if d.Effective() == subject.Never {
 		d.Arrival = max(m.clock, 0)
 	}
+	return d
+}
+
+// Decision applies a decision; it does not move the clock. One without any
+// usable date counts as taken at the clock.
+func (m *Machine) Decision(d subject.Decision) error {
+	d = m.Dated(d)
 	r, err := m.records.Get(d.Subject)
 	if err != nil {
 		return fmt.Errorf("read subject: %w", err)

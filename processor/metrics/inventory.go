@@ -122,6 +122,9 @@ func (m *Metrics) defineTime(d *definer) {
 	m.vecs.restoreLeft = d.gauges(Description{Name: "restore_remaining_records", Labels: []Label{partition},
 		Help: "Changelog records still to be read before the partition is served; 0 when restored.",
 		Note: "Must fall. If it stands still: the broker is slow or a hung transaction holds back the changelog's end."})
+	m.vecs.toFill = d.gauges(Description{Name: "backfill_remaining_records", Labels: []Label{partition},
+		Help: "Records of events still to be read again until the segments of a changed rule set are filled; 0 when nothing is filled.",
+		Note: "Must fall after a change of rules. While it is not 0 the segments that are filled publish no entries; `/v1/segments` names them."})
 	m.definePartitions(d)
 }
 

@@ -100,6 +100,7 @@ type vectors struct {
 	members                               *prometheus.GaugeVec
 	lagRecords, lagSeconds                *prometheus.GaugeVec
 	clock, dueTimer, restoreLeft, ruleSet *prometheus.GaugeVec
+	toFill                                *prometheus.GaugeVec
 }
 
 type rejection struct{ topic, reason string }

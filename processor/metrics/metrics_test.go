@@ -64,6 +64,7 @@ func moveAll(m *metrics.Metrics) *metrics.Partition {
 	p.SetClock(1_000_000)
 	p.SetOldestTimer(2_500_000)
 	p.SetRestoreRemaining(9)
+	p.SetBackfillRemaining(4)
 	p.SetOverlayBytes(100)
 	p.SetMembers("vip", 10)
 	p.CountChange(&subject.Change{Segment: "vip", Kind: subject.Entered, Reason: subject.ByEvent})

@@ -40,6 +40,7 @@ type Partition struct {
 	clock       prometheus.Gauge
 	dueTimer    prometheus.Gauge
 	restoreLeft prometheus.Gauge
+	toFill      prometheus.Gauge
 }
 
 type lag struct{ records, seconds prometheus.Gauge }
@@ -50,7 +51,8 @@ func (m *Metrics) Assign(partition int32, topics []string) *Partition {
 	label := strconv.Itoa(int(partition))
 	p := &Partition{m: m, label: label, members: map[string]int64{}, lags: make(map[string]lag, len(topics)),
 		dueTimer:    m.vecs.dueTimer.WithLabelValues(label),
-		restoreLeft: m.vecs.restoreLeft.WithLabelValues(label)}
+		restoreLeft: m.vecs.restoreLeft.WithLabelValues(label),
+		toFill:      m.vecs.toFill.WithLabelValues(label)}
 	for _, t := range topics {
 		p.lags[t] = lag{m.vecs.lagRecords.WithLabelValues(t, label), m.vecs.lagSeconds.WithLabelValues(t, label)}
 	}
@@ -74,7 +76,7 @@ func (p *Partition) Release() {
 		v.lagRecords.DeleteLabelValues(t, p.label)
 		v.lagSeconds.DeleteLabelValues(t, p.label)
 	}
-	for _, g := range []*prometheus.GaugeVec{v.clock, v.dueTimer, v.restoreLeft} {
+	for _, g := range []*prometheus.GaugeVec{v.clock, v.dueTimer, v.restoreLeft, v.toFill} {
 		g.DeleteLabelValues(p.label)
 	}
 }
@@ -120,6 +122,10 @@ func (p *Partition) SetOldestTimer(t subject.Instant) {
 
 // SetRestoreRemaining sets how many changelog records are still to be read.
 func (p *Partition) SetRestoreRemaining(records int64) { p.restoreLeft.Set(float64(records)) }
+
+// SetBackfillRemaining sets how many records of events are still to be read again
+// before the segments of a changed rule set are filled; 0: none.
+func (p *Partition) SetBackfillRemaining(records int64) { p.toFill.Set(float64(records)) }
 
 // SetOverlayBytes sets the size of the partition's overlay.
 func (p *Partition) SetOverlayBytes(n int64) {

@@ -1,0 +1,182 @@
+package processor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/segmentd/segmentd/rules"
+	"github.com/segmentd/segmentd/state"
+)
+
+// ErrRefused is wrapped by errors of rule sets that are right in themselves and
+// must not follow the present one; the message says why.
+var ErrRefused = errors.New("the change of rules is refused")
+
+// Reloaded says what a reload has brought about.
+type Reloaded struct {
+	RuleSet  string
+	Revision int64
+	Changed  bool // false: it is the rule set in force
+	Segments rules.Summary
+}
+
+// acceptWait is how long a reload waits for a partition to take it up.
+const acceptWait = 10 * time.Second
+
+// Reload puts a rule set in force: each partition goes over to it between two
+// batches, or once it is done with a change under way. A set that must not follow
+// the present one is refused (ErrRefused) and nothing changes. It returns when
+// all partitions at work have accepted it; those that do not answer in time
+// will follow. One Reload runs at a time.
+func (p *Processor) Reload(ctx context.Context, to *rules.Set, allowRemovals bool) (Reloaded, error) {
+	p.reloading.Lock()
+	defer p.reloading.Unlock()
+	from := p.Rules()
+	done := Reloaded{RuleSet: to.Hash, Revision: to.Revision, Changed: from.Hash != to.Hash, Segments: rules.Compare(from, nil, to).Summary()}
+	if !done.Changed {
+		return done, nil
+	}
+	if _, err := to.Archive(); err != nil {
+		return Reloaded{}, fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	if err := mayFollow(from.Names(), from.Revision, to, p.memberCounts(), allowRemovals); err != nil {
+		return Reloaded{}, err
+	}
+	p.setRules(to)
+	return done, p.awaitAccepted(ctx)
+}
+
+// Rules is the rule set that partitions follow, or will once what they are at is done.
+func (p *Processor) Rules() *rules.Set {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return p.set
+}
+
+func (p *Processor) setRules(set *rules.Set) {
+	p.mu.Lock()
+	p.set = set
+	p.mu.Unlock()
+	keys := make([]string, len(set.Segments))
+	for i := range keys {
+		keys[i] = set.Segments[i].Key
+	}
+	p.deps.Metrics.SetRuleSet(set.Hash, uint64(set.Revision), keys)
+}
+
+// awaitAccepted waits until every partition at work has come between two batches.
+func (p *Processor) awaitAccepted(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, acceptWait)
+	defer cancel()
+	p.mu.RLock()
+	loops := slices.Collect(maps.Values(p.running))
+	p.mu.RUnlock()
+	for _, loop := range loops {
+		if !loop.ready.Load() {
+			continue // it looks at the rules before it begins
+		}
+		if err := loop.ask(ctx, func(*partition) {}); err != nil {
+			return fmt.Errorf("partition %d is busy and takes up the rules when it is done: %w", loop.id, err)
+		}
+	}
+	return nil
+}
+
+// memberCounts sums the members of the partitions at work.
+func (p *Processor) memberCounts() map[string]int64 {
+	all := map[string]int64{}
+	for _, s := range p.Segments() {
+		all[s.Key] = s.Members
+	}
+	return all
+}
+
+// mayFollow says why a rule set must not follow another one, whose segments and
+// revision are given; nil if it may.
+func mayFollow(from []rules.Name, revision int64, to *rules.Set, members map[string]int64, allowRemovals bool) error {
+	if to.Revision < revision {
+		return fmt.Errorf("%w: its revision %d is lower than %d, that of the rules in force: an older copy of the rules? "+
+			"To go back, give the former rules a higher revision", ErrRefused, to.Revision, revision)
+	}
+	if allowRemovals {
+		return nil
+	}
+	if len(to.Segments) == 0 && len(from) > 0 {
+		return fmt.Errorf("%w: it has no segments; allow it with --allow-removals (or ?allowRemovals=true) if that is meant", ErrRefused)
+	}
+	var removed []string
+	for _, n := range rules.Compare(nil, from, to).Removed {
+		if members[n.Key] > 0 {
+			removed = append(removed, fmt.Sprintf("%s (%d members)", n.Key, members[n.Key]))
+		}
+	}
+	if len(removed) == 0 {
+		return nil
+	}
+	slices.Sort(removed)
+	return fmt.Errorf("%w: it removes segments that hold members, or moves them to another purpose or output: %s; "+
+		"allow it with --allow-removals (or ?allowRemovals=true) if that is meant", ErrRefused, strings.Join(removed, ", "))
+}
+
+// admission lets the partitions of a generation begin a change of rules only
+// once none of them has anything against it.
+type admission struct {
+	mu      sync.Mutex
+	waiting map[int32]bool // guarded by mu
+	open    chan struct{}  // closed when nobody is waited for
+}
+
+func newAdmission(partitions []int32) *admission {
+	a := &admission{waiting: map[int32]bool{}, open: make(chan struct{})}
+	for _, id := range partitions {
+		a.waiting[id] = true
+	}
+	if len(partitions) == 0 {
+		close(a.open)
+	}
+	return a
+}
+
+func (a *admission) agree(id int32) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.waiting[id] {
+		delete(a.waiting, id)
+		if len(a.waiting) == 0 {
+			close(a.open)
+		}
+	}
+}
+
+// admit checks, after a recovery, whether the rules that are wanted may follow
+// those that the state was made under, and if they are others waits until all
+// partitions of the generation have found so. Nothing is written before.
+func (p *partition) admit(ctx context.Context) error {
+	to, from := p.target(), p.rules()
+	names, revision, others := from.Names(), from.Revision, to.Hash != from.Hash
+	if p.checkpoint.RuleSet != from.Hash { // begun anew, and not committed yet
+		d := p.dictionary(state.FormerDictionaryKey)
+		names, revision, others = d.Segments, d.Revision, true
+	}
+	if others {
+		if err := mayFollow(names, revision, to, p.members, p.cfg.AllowRemovals); err != nil {
+			return &ConfigError{err.Error()}
+		}
+	}
+	p.admission.agree(p.id)
+	if !others {
+		return nil
+	}
+	select {
+	case <-p.admission.open:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
