@@ -22,6 +22,9 @@ import "time"
 type Config struct {
 	// Directory of the rule files.
 	Rules string `yaml:"rules"`
+	// Let a change of rules remove segments that hold members, or all segments. Their members leave with the
+	// reason `rule_removed`.
+	AllowRemovals bool `yaml:"allow_removals" default:"false"`
 	// Directory of the local image, created where it is absent. It can be lost: Kafka holds the truth.
 	// One process at a time.
 	Data string `yaml:"data" default:"segmentd-data"`

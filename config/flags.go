@@ -17,6 +17,7 @@ type settingFlag struct {
 
 var settingFlags = []settingFlag{
 	{"rules", "rules", "directory of the rule `files`"},
+	{"allow-removals", "allow_removals", "let changed rules remove segments that hold members"},
 	{"brokers", "kafka.brokers", "Kafka brokers, `host:port,…`"},
 	{"embedded", "embedded", "run with a broker of its own in the same process"},
 	{"broker-listen", "broker_listen", "`host:port` of the embedded broker"},

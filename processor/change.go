@@ -103,6 +103,9 @@ func (p *partition) newChange(t *rules.Transition) *change {
 	for _, in := range p.events {
 		c.again[in.Topic] = span{}
 	}
+	for _, n := range t.Removed { // their exits go where their entries went
+		p.deps.Produces([]string{p.topics.Changes(n.Output), p.topics.Members(n.Output)})
+	}
 	return c
 }
 

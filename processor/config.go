@@ -81,6 +81,9 @@ type Deps struct {
 	Fetcher stream.Fetcher
 	// Bounds tells the first offset that a partition of a topic holds, and its end.
 	Bounds func(ctx context.Context, topic string, partition int32) (start, end int64, err error)
+	// Produces is told topics before they are written to, beyond those of Rules'
+	// Topics.Specs; nil: nobody. Safe for concurrent use.
+	Produces func(topics []string)
 	// Transactor returns the producer of a transactional id.
 	Transactor func(transactionalID string) stream.Transactor
 	Logger     *slog.Logger
@@ -94,6 +97,9 @@ func (d Deps) withDefaults() (Deps, error) {
 	}
 	if d.Now == nil {
 		d.Now = time.Now
+	}
+	if d.Produces == nil {
+		d.Produces = func([]string) {}
 	}
 	if d.Metrics == nil {
 		m, err := metrics.New(metrics.Config{PerSegment: true}, metrics.Deps{})

@@ -17,6 +17,26 @@ type Coverage struct {
 	Of      int64
 }
 
+// Coverages tells, by segment, where what its rule reads is not all there, over
+// the partitions of this instance.
+func (p *Processor) Coverages() map[string]Coverage {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	all := map[string]Coverage{}
+	for _, loop := range p.running {
+		covers := loop.covers.Load()
+		if covers == nil {
+			continue
+		}
+		for segment := range *covers {
+			if c, ok := p.coverage(segment); ok {
+				all[segment] = *c
+			}
+		}
+	}
+	return all
+}
+
 // Coverage tells how far what a segment's rule reads is there, over the
 // partitions of this instance; ok is false where nothing is missing.
 func (p *Processor) Coverage(segment string) (c Coverage, ok bool) {

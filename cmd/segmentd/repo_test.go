@@ -46,7 +46,7 @@ var layers = map[string]layer{
 	"processor/metrics":   {own: []string{"state/subject"}, heavy: []string{"prometheus"}},
 	"processor/kafka":     {own: []string{"processor/stream", "state/subject"}, heavy: []string{"kafka-go"}},
 	"processor/embedded":  {heavy: []string{"kfake"}},
-	"processor/admin":     {own: []string{"processor", "state/subject"}, heavy: []string{"prometheus"}},
+	"processor/admin":     {own: []string{"processor", "rules", "state/subject"}, heavy: []string{"prometheus"}},
 	"config":              {heavy: []string{"pflag", "yaml"}},
 	"deployments":         {},
 	"deployments/example": {},

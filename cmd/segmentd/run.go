@@ -6,9 +6,13 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strings"
+	"sync"
+	"syscall"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -36,6 +40,9 @@ Reads events and decisions from Kafka and publishes membership changes, exactly 
   segmentd run --rules rules --brokers kafka:9092 --config segmentd.yaml
   segmentd run --rules rules --embedded        a broker of its own, for one machine
 
+SIGHUP, and POST /v1/admin/reload, read the rules again and put them in force. Rules that have errors, or must not
+follow those in force, change nothing.
+
 The exit status is 0 after SIGTERM, 2 where the configuration is wrong, 3 where the environment failed.`,
 		setup: func(fs *pflag.FlagSet) func(context.Context, *invocation) error {
 			config.AddFlags(fs)
@@ -60,7 +67,8 @@ func loadConfig(fs *pflag.FlagSet, needs config.Need) (*config.Config, error) {
 type service struct {
 	cfg       *config.Config
 	log       *slog.Logger
-	set       *rules.Set
+	set       *rules.Set // at the start
+	hangups   <-chan os.Signal
 	broker    *embedded.Broker
 	client    *kafka.Client
 	layout    layout
@@ -69,6 +77,9 @@ type service struct {
 	processor *processor.Processor
 	admin     *admin.Server
 	closers   []func() error
+
+	mu     sync.Mutex
+	topics []string // guarded by mu: that the client knows
 }
 
 // serve runs the service until ctx ends or something fatal. ready, if not nil,
@@ -82,11 +93,15 @@ func serve(ctx context.Context, inv *invocation, cfg *config.Config, ready func(
 	for _, w := range cfg.Warnings() {
 		log.Warn(w)
 	}
-	set, err := loadRules(inv, cfg.Rules)
-	if err != nil {
-		return usageError(err)
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+	set, problems := rules.LoadDirWith(cfg.Rules, rules.LoadOptions{NoSegments: cfg.AllowRemovals})
+	if set == nil {
+		_ = rules.WriteProblems(inv.err, problems)
+		return usagef("the rules in %s have errors", cfg.Rules)
 	}
-	s := &service{cfg: cfg, log: log, set: set}
+	s := &service{cfg: cfg, log: log, set: set, hangups: hangups}
 	defer func() { err = errors.Join(err, s.close()) }()
 	if err := s.open(ctx); err != nil {
 		if ctx.Err() != nil {
@@ -132,7 +147,8 @@ func (s *service) open(ctx context.Context) error {
 	if err := s.openStore(); err != nil {
 		return err
 	}
-	client, err := connect(s.cfg, topicNames(s.cfg, s.set), s.log)
+	s.topics = topicNames(s.cfg, s.set)
+	client, err := connect(s.cfg, slices.Clone(s.topics), s.log)
 	if err != nil {
 		return err
 	}
@@ -190,7 +206,7 @@ func (s *service) openStore() error {
 func (s *service) partitions() int32 { return s.layout.partitions }
 
 func (s *service) newProcessor() (*processor.Processor, error) {
-	cfg := processor.Config{Group: s.cfg.Group, Partitions: s.layout.partitions, LogAppend: s.layout.logAppend,
+	cfg := processor.Config{Group: s.cfg.Group, Partitions: s.layout.partitions, LogAppend: s.layout.logAppend, AllowRemovals: s.cfg.AllowRemovals,
 		Linger: s.cfg.Processing.Linger, BatchBytes: s.cfg.Processing.BatchBytes, CETypePrefix: s.cfg.Output.CETypePrefix,
 		Core: core.Config{DedupeWindow: s.cfg.Processing.DedupeWindow, MaxSubjectBytes: s.cfg.Processing.MaxSubjectBytes}}
 	var err error
@@ -205,7 +221,7 @@ func (s *service) newProcessor() (*processor.Processor, error) {
 		cfg.Inputs = append(cfg.Inputs, input)
 	}
 	return processor.New(cfg, processor.Deps{Rules: s.set, Store: s.store, Secret: s.store.Fingerprint(), Fetcher: s.client,
-		Bounds: s.bounds, Logger: s.log, Metrics: s.metrics,
+		Bounds: s.bounds, Produces: s.addTopics, Logger: s.log, Metrics: s.metrics,
 		Transactor: func(id string) stream.Transactor {
 			return s.client.NewTransactor(kafka.TransactorConfig{TransactionalID: id, Compression: kafka.Zstd})
 		}})
@@ -255,7 +271,7 @@ func (s *service) openAdmin() error {
 		return usageError(fmt.Errorf("http.tls: %w", err))
 	}
 	s.admin, err = admin.New(admin.Config{Listen: s.cfg.HTTP.Listen, Pprof: s.cfg.HTTP.Pprof, TLS: tlsConfig},
-		admin.Deps{Processor: s.processor, Gatherer: s.metrics.Gatherer(), Logger: s.log})
+		admin.Deps{Processor: s.processor, Gatherer: s.metrics.Gatherer(), Logger: s.log, Reload: s.reload})
 	if err != nil {
 		return usageError(err)
 	}
@@ -271,6 +287,7 @@ func (s *service) run(ctx context.Context) error {
 	pages, stopPages := context.WithCancel(context.WithoutCancel(ctx))
 	group.Go(func() error { return s.admin.Run(pages) })
 	group.Go(func() error { return s.watchStore(ctx) })
+	group.Go(func() error { return s.reloadOnHangup(ctx) })
 	group.Go(func() error {
 		defer stopPages()
 		return s.join(ctx)
@@ -312,7 +329,7 @@ func (s *service) join(ctx context.Context) error {
 // recount stops processing where a topic's partition count has changed since the
 // start: keys then belong to other partitions than the state kept of them.
 func (s *service) recount(ctx context.Context) error {
-	topics, err := s.client.Topics(ctx, topicNames(s.cfg, s.set)...)
+	topics, err := s.client.Topics(ctx, topicNames(s.cfg, s.processor.Rules())...)
 	if err != nil {
 		return err
 	}

@@ -27,6 +27,7 @@ type Processor interface {
 	States() (joined bool, states []processor.PartitionState)
 	Lookup(ctx context.Context, id subject.ID) (memberships []processor.Membership, found bool, err error)
 	Segments() []processor.SegmentInfo
+	Coverages() map[string]processor.Coverage
 }
 
 // Config says what is served where.
@@ -36,11 +37,14 @@ type Config struct {
 	TLS    *tls.Config // nil: plain HTTP
 }
 
-// Deps are what the pages show. All are required.
+// Deps are what the pages show and do. All are required.
 type Deps struct {
 	Processor Processor
 	Gatherer  prometheus.Gatherer
 	Logger    *slog.Logger
+	// Reload reads the rule files again and puts them in force. A *RulesError and
+	// processor.ErrRefused are the asker's to mend; nothing has changed then.
+	Reload func(ctx context.Context, allowRemovals bool) (processor.Reloaded, error)
 }
 
 // Server is the HTTP listener.
@@ -106,6 +110,7 @@ func (s *Server) routes(cfg Config) http.Handler {
 	mux.Handle("GET /v1/subjects/{id}", s.local(s.subject))
 	mux.Handle("POST /v1/subjects/lookup", s.local(s.lookup))
 	mux.Handle("GET /v1/segments", s.local(s.segments))
+	mux.Handle("POST /v1/admin/reload", s.local(s.reload))
 	mux.Handle("/v1/", s.local(notFound))
 	if cfg.Pprof && s.loopback {
 		mux.Handle("/debug/pprof/", s.local(pprof.Index))

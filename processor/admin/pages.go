@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 
 	"github.com/segmentd/segmentd/processor"
 	"github.com/segmentd/segmentd/state/subject"
@@ -53,6 +55,37 @@ type subjectJSON struct {
 	UserID      string           `json:"userId"`
 	IDType      string           `json:"idType"`
 	Memberships []membershipJSON `json:"memberships"`
+	// Coverage names the segments whose answer may rest on less than all.
+	Coverage []coveredJSON `json:"coverage,omitempty"`
+}
+
+// coverageJSON says since when what a segment's rule reads is complete, and
+// while it is filled how far that is.
+type coverageJSON struct {
+	CoverageFrom string        `json:"coverageFrom,omitempty"`
+	Backfill     *backfillJSON `json:"backfill,omitempty"`
+}
+
+type coveredJSON struct {
+	Segment string `json:"segment"`
+	coverageJSON
+}
+
+// backfillJSON counts records of events.
+type backfillJSON struct {
+	Done int64 `json:"done"`
+	Of   int64 `json:"of"`
+}
+
+func coverageOf(c *processor.Coverage) (j coverageJSON) {
+	if c == nil {
+		return j
+	}
+	j.CoverageFrom = c.From.String()
+	if c.Filling {
+		j.Backfill = &backfillJSON{c.Done, c.Of}
+	}
+	return j
 }
 
 func (s *Server) subject(w http.ResponseWriter, r *http.Request) {
@@ -101,6 +134,11 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, value, idType st
 	for _, m := range memberships {
 		out.Memberships = append(out.Memberships, membershipJSON{m.Segment, m.Purpose, m.Since.String()})
 	}
+	coverages := s.deps.Processor.Coverages()
+	for _, segment := range slices.Sorted(maps.Keys(coverages)) {
+		c := coverages[segment]
+		out.Coverage = append(out.Coverage, coveredJSON{segment, coverageOf(&c)})
+	}
 	writeJSON(w, http.StatusOK, "application/json", out)
 }
 
@@ -123,6 +161,7 @@ type segmentJSON struct {
 	Members     int64  `json:"members"`
 	Entered     int64  `json:"entered"`
 	Exited      int64  `json:"exited"`
+	coverageJSON
 }
 
 func (s *Server) segments(w http.ResponseWriter, _ *http.Request) {
@@ -130,19 +169,23 @@ func (s *Server) segments(w http.ResponseWriter, _ *http.Request) {
 		Segments []segmentJSON `json:"segments"`
 	}{[]segmentJSON{}}
 	for _, g := range s.deps.Processor.Segments() {
-		out.Segments = append(out.Segments, segmentJSON(g))
+		out.Segments = append(out.Segments, segmentJSON{g.Key, g.Name, g.Description, g.Purpose, g.When, g.Members, g.Entered, g.Exited, coverageOf(g.Coverage)})
 	}
 	writeJSON(w, http.StatusOK, "application/json", out)
 }
 
 // problem writes a problem detail (RFC 9457). detail must not name a subject.
-func problem(w http.ResponseWriter, status int, detail string) {
+func problem(w http.ResponseWriter, status int, detail string) { problemWith(w, status, detail, nil) }
+
+// problemWith is problem with a list of what is wrong.
+func problemWith(w http.ResponseWriter, status int, detail string, problems []string) {
 	writeJSON(w, status, "application/problem+json", struct {
-		Type   string `json:"type"`
-		Title  string `json:"title"`
-		Status int    `json:"status"`
-		Detail string `json:"detail"`
-	}{"about:blank", http.StatusText(status), status, detail})
+		Type     string   `json:"type"`
+		Title    string   `json:"title"`
+		Status   int      `json:"status"`
+		Detail   string   `json:"detail"`
+		Problems []string `json:"problems,omitempty"`
+	}{"about:blank", http.StatusText(status), status, detail, problems})
 }
 
 func writeJSON(w http.ResponseWriter, status int, contentType string, v any) {

@@ -73,12 +73,14 @@ type Client struct {
 	// data carries produce, fetch and transactions. admin is another transport
 	// with the metadata of all topics: creating a topic that is none of
 	// MetadataTopics would wait for its appearance for ever.
-	data, admin *kafka.Transport
-	mechanism   sasl.Mechanism
-	conns       connections
-	parsers     sync.Pool // of *parser
-	stop        context.CancelFunc
-	closed      atomic.Bool
+	data      atomic.Pointer[kafka.Transport]
+	admin     *kafka.Transport
+	mechanism sasl.Mechanism
+	conns     connections
+	parsers   sync.Pool // of *parser
+	stop      context.CancelFunc
+	transport func(topics []string) *kafka.Transport
+	closed    atomic.Bool
 }
 
 var _ stream.Fetcher = (*Client)(nil)
@@ -106,12 +108,22 @@ func New(cfg Config) (*Client, error) {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	c := &Client{cfg: cfg, addr: kafka.TCP(cfg.Brokers...), mechanism: mechanism, stop: stop}
-	c.data = c.newTransport(ctx, cfg.Topics)
-	c.admin = c.data
+	c.transport = func(topics []string) *kafka.Transport { return c.newTransport(ctx, topics) }
+	c.data.Store(c.transport(cfg.Topics))
+	c.admin = c.data.Load()
 	if len(cfg.Topics) > 0 {
-		c.admin = c.newTransport(ctx, nil)
+		c.admin = c.transport(nil)
 	}
 	return c, nil
+}
+
+// SetTopics replaces Config.Topics, for a client that was given some. Requests
+// under way are not disturbed.
+func (c *Client) SetTopics(topics []string) {
+	if c.closed.Load() || len(topics) == 0 || c.admin == c.data.Load() {
+		return
+	}
+	c.data.Swap(c.transport(topics)).CloseIdleConnections()
 }
 
 func (s SASL) mechanism() (sasl.Mechanism, error) {
@@ -146,7 +158,7 @@ func (c *Client) newTransport(ctx context.Context, topics []string) *kafka.Trans
 func (c *Client) Close() error {
 	c.closed.Store(true)
 	c.stop()
-	c.data.CloseIdleConnections()
+	c.data.Load().CloseIdleConnections()
 	c.admin.CloseIdleConnections()
 	c.conns.closeAll()
 	return nil
@@ -155,7 +167,7 @@ func (c *Client) Close() error {
 // roundTrip sends one request of the data path and waits for its answer, at
 // most RequestTimeout and the wait that the request itself asks for.
 func roundTrip[R protocol.Message](ctx context.Context, c *Client, req protocol.Message, wait time.Duration) (R, error) {
-	return roundTripOn[R](ctx, c, c.data, request{req, wait})
+	return roundTripOn[R](ctx, c, c.data.Load(), request{req, wait})
 }
 
 type request struct {

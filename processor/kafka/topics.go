@@ -117,7 +117,7 @@ func (c *Client) withoutLeader(ctx context.Context, names []string) (missing []s
 	if c.closed.Load() {
 		return names, ErrClosed
 	}
-	data := kafka.Client{Addr: c.addr, Timeout: c.cfg.RequestTimeout, Transport: c.data}
+	data := kafka.Client{Addr: c.addr, Timeout: c.cfg.RequestTimeout, Transport: c.data.Load()}
 	res, err := data.Metadata(ctx, &kafka.MetadataRequest{Topics: names})
 	if err != nil {
 		return names, requestError(err)
