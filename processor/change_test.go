@@ -172,12 +172,18 @@ func changeAndCompare(t *testing.T, n uint64) {
 	must(t, err)
 	for range rng.IntN(4) {
 		r.lastsFor(time.Duration(rng.IntN(40)) * time.Millisecond) // anywhere in the change
-		if rng.IntN(2) == 0 {
+		switch rng.IntN(5) {
+		case 0, 1:
 			r.crash()
-		} else {
+			r = l.start()
+		case 2, 3:
 			r.stop()
+			r = l.start()
+		case 4: // again, before it is done
+			to = randomShop(rng)
+			_, err := r.reload(to, true)
+			must(t, err)
 		}
-		r = l.start()
 	}
 	l.produce(all[half:]...)
 	r.read()
