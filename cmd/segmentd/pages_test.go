@@ -21,9 +21,14 @@ import (
 // startService runs the service with its own broker until the test ends.
 func startService(t *testing.T, listen string) *service {
 	t.Helper()
+	return startServiceWith(t, listen, "../../deployments/example/rules")
+}
+
+func startServiceWith(t *testing.T, listen, rules string) *service {
+	t.Helper()
 	fs := pflag.NewFlagSet("run", pflag.ContinueOnError)
 	config.AddFlags(fs)
-	err := fs.Parse([]string{"--rules", "../../deployments/example/rules", "--embedded", "--data", t.TempDir(), "--listen", listen,
+	err := fs.Parse([]string{"--rules", rules, "--embedded", "--data", t.TempDir(), "--listen", listen,
 		"--broker-listen", "127.0.0.1:0", "--log-level", "error"})
 	if err != nil {
 		t.Fatal(err)

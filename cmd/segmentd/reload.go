@@ -49,16 +49,13 @@ func (s *service) refuseRules(problems []rules.Problem) error {
 
 // topicsFor makes sure of the topics that a rule set writes to.
 func (s *service) topicsFor(ctx context.Context, set *rules.Set) error {
+	s.addTopics(topicNames(s.cfg, set))
 	_, err := prepareTopics(ctx, s.client, s.cfg, set, s.log)
 	var exit *exitError
 	if errors.As(err, &exit) && exit.status == exitUsage {
 		return fmt.Errorf("%w: %w", processor.ErrRefused, err)
 	}
-	if err != nil {
-		return err
-	}
-	s.addTopics(topicNames(s.cfg, set))
-	return nil
+	return err
 }
 
 // addTopics lets the client know topics beyond those it knows.
