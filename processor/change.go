@@ -162,10 +162,7 @@ func (p *partition) runPhase(ctx, work context.Context) (err error) {
 	case sweeping:
 		err = p.sweep(ctx, work, func(r *subject.Record) bool { return c.migration.Migrate(r, p.machine.Clock()) })
 	case takingOver:
-		err = p.sweep(ctx, work, func(r *subject.Record) bool {
-			c.migration.TakeOver(r, p.machine.Clock())
-			return true
-		})
+		err = p.sweep(ctx, work, func(r *subject.Record) bool { return c.migration.TakeOver(r, p.machine.Clock()) })
 	}
 	if err != nil {
 		return err

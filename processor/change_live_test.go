@@ -213,6 +213,39 @@ func TestRefusedChangesOfRules(t *testing.T) {
 	l.verify(l.changes())
 }
 
+// A removal that was allowed when another partition changed is not asked about
+// again: the process may have died in between.
+func TestAllowedRemovalGoesOn(t *testing.T) {
+	l := newLab(t, labConfig{rules: beforeRules, partitions: 2})
+	l.holdClock(ago(day))
+	var ids []string
+	for i := 0; len(ids) < 2; i++ {
+		if id := fmt.Sprintf("u%d", i); l.of(id) == int32(len(ids)) {
+			ids = append(ids, id)
+			l.produce(given(id, "marketing", ago(2*day)), track(id, "Order Completed", id, ago(day)))
+		}
+	}
+	r := l.start()
+	r.read()
+	r.stop()
+	l.set, l.only, l.cfg.AllowRemovals = loadRules(t, afterRules), []int32{0}, true
+	r = l.start()
+	eventually(t, "one partition has changed", func() bool {
+		is := false
+		return r.inspect(0, func(p *partitionLoop) { is = p.change == nil && p.rules().Hash == l.set.Hash }) && is
+	})
+	r.stop()
+	l.only, l.cfg.AllowRemovals = nil, false
+	r = l.start()
+	r.changed()
+	r.stop()
+	for _, id := range ids {
+		if got := endOf(bySubject(l.changes())[subject.ID{Value: id}]); strings.Contains(got, "gone") {
+			t.Errorf("%s is in %s", id, got)
+		}
+	}
+}
+
 // A purpose that is new reads the decisions again, withdrawals among them, and
 // what subjects did while they allowed it; of others there is no trace.
 func TestNewPurposeReadsDecisionsAgain(t *testing.T) {

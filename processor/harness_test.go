@@ -43,7 +43,8 @@ type lab struct {
 	producer *kafka.Producer
 	set      *rules.Set
 	cfg      Config
-	data     string // of the image
+	data     string  // of the image
+	only     []int32 // partitions that it is given; nil: all
 
 	brokerConfig embedded.Config
 	secret       string

@@ -1,6 +1,7 @@
 package processor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -100,15 +101,24 @@ func (p *Processor) memberCounts() map[string]int64 {
 // mayFollow says why a rule set must not follow another one, whose segments and
 // revision are given; nil if it may.
 func mayFollow(from []rules.Name, revision int64, to *rules.Set, members map[string]int64, allowRemovals bool) error {
-	if to.Revision < revision {
-		return fmt.Errorf("%w: its revision %d is lower than %d, that of the rules in force: an older copy of the rules? "+
-			"To go back, give the former rules a higher revision", ErrRefused, to.Revision, revision)
+	if err := mayFollowRevision(revision, to); err != nil || allowRemovals {
+		return err
 	}
-	if allowRemovals {
+	return mayRemove(from, to, members)
+}
+
+func mayFollowRevision(revision int64, to *rules.Set) error {
+	if to.Revision >= revision {
 		return nil
 	}
+	return fmt.Errorf("%w: its revision %d is lower than %d, that of the rules in force: an older copy of the rules? "+
+		"To go back, give the former rules a higher revision", ErrRefused, to.Revision, revision)
+}
+
+func mayRemove(from []rules.Name, to *rules.Set, members map[string]int64) error {
+	const allow = "allow it with --allow-removals (or ?allowRemovals=true) if that is meant"
 	if len(to.Segments) == 0 && len(from) > 0 {
-		return fmt.Errorf("%w: it has no segments; allow it with --allow-removals (or ?allowRemovals=true) if that is meant", ErrRefused)
+		return fmt.Errorf("%w: it has no segments; %s", ErrRefused, allow)
 	}
 	var removed []string
 	for _, n := range rules.Compare(nil, from, to).Removed {
@@ -120,16 +130,19 @@ func mayFollow(from []rules.Name, revision int64, to *rules.Set, members map[str
 		return nil
 	}
 	slices.Sort(removed)
-	return fmt.Errorf("%w: it removes segments that hold members, or moves them to another purpose or output: %s; "+
-		"allow it with --allow-removals (or ?allowRemovals=true) if that is meant", ErrRefused, strings.Join(removed, ", "))
+	return fmt.Errorf("%w: it removes segments that hold members, or moves them to another purpose or output: %s; %s",
+		ErrRefused, strings.Join(removed, ", "), allow)
 }
 
 // admission lets the partitions of a generation begin a change of rules only
-// once none of them has anything against it.
+// once all of them have said what they find: one that would lose members speaks
+// against it, one that follows the rules already says that this was allowed.
 type admission struct {
-	mu      sync.Mutex
-	waiting map[int32]bool // guarded by mu
-	open    chan struct{}  // closed when nobody is waited for
+	mu       sync.Mutex
+	waiting  map[int32]bool // guarded by mu
+	approved bool           // guarded by mu
+	refused  error          // guarded by mu
+	open     chan struct{}  // closed when nobody is waited for
 }
 
 func newAdmission(partitions []int32) *admission {
@@ -137,15 +150,14 @@ func newAdmission(partitions []int32) *admission {
 	for _, id := range partitions {
 		a.waiting[id] = true
 	}
-	if len(partitions) == 0 {
-		close(a.open)
-	}
 	return a
 }
 
-func (a *admission) agree(id int32) {
+// say takes what a partition finds.
+func (a *admission) say(id int32, follows bool, refused error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.approved, a.refused = a.approved || follows, cmp.Or(a.refused, refused)
 	if a.waiting[id] {
 		delete(a.waiting, id)
 		if len(a.waiting) == 0 {
@@ -154,9 +166,19 @@ func (a *admission) agree(id int32) {
 	}
 }
 
+// verdict is why the change must not begin, nil if it may.
+func (a *admission) verdict() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.approved || a.refused == nil {
+		return nil
+	}
+	return &ConfigError{a.refused.Error()}
+}
+
 // admit checks, after a recovery, whether the rules that are wanted may follow
 // those that the state was made under, and if they are others waits until all
-// partitions of the generation have found so. Nothing is written before.
+// partitions of the generation have done so. Nothing is written before.
 func (p *partition) admit(ctx context.Context) error {
 	to, from := p.target(), p.rules()
 	names, revision, others := from.Names(), from.Revision, to.Hash != from.Hash
@@ -164,18 +186,22 @@ func (p *partition) admit(ctx context.Context) error {
 		d := p.dictionary(state.FormerDictionaryKey)
 		names, revision, others = d.Segments, d.Revision, true
 	}
+	var refused error
 	if others {
-		if err := mayFollow(names, revision, to, p.members, p.cfg.AllowRemovals); err != nil {
+		if err := mayFollowRevision(revision, to); err != nil {
 			return &ConfigError{err.Error()}
 		}
+		if !p.cfg.AllowRemovals {
+			refused = mayRemove(names, to, p.members)
+		}
 	}
-	p.admission.agree(p.id)
+	p.admission.say(p.id, !others && p.checkpoint.Transaction > 0, refused)
 	if !others {
 		return nil
 	}
 	select {
 	case <-p.admission.open:
-		return nil
+		return p.admission.verdict()
 	case <-ctx.Done():
 		return ctx.Err()
 	}

@@ -79,6 +79,10 @@ func (l *lab) start() *running {
 
 func (l *lab) generation() Generation {
 	g := Generation{Member: stream.GroupMember{Group: l.cfg.Group, Generation: -1}}
+	if l.only != nil {
+		g.Partitions = l.only
+		return g
+	}
 	for p := range l.cfg.Partitions {
 		g.Partitions = append(g.Partitions, p)
 	}

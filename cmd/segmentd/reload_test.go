@@ -45,6 +45,8 @@ func TestReload(t *testing.T) {
 		{"an older revision", strings.Replace(fresh+"\n  - {key: more, purpose: marketing, when: 'orders.exists()'}\n", "revision: 1", "revision: 0", 1), "", 409, "revision 0 is lower than 1"},
 		{"an allowed removal", strings.ReplaceAll(string(example), "big_spenders", "huge_spenders"), "?allowRemovals=true", 200, `"removed":["big_spenders","fresh","lapsed_big_spenders"]`},
 		{"other topics", strings.ReplaceAll(health, "big_spenders", "huge_spenders"), "", 200, `"changed":true`},
+		{"nothing at all", "revision: 1\n", "?allowRemovals=true", 200, `"added":[],"changed":[],"removed":["huge_spenders"`},
+		{"everything again", strings.ReplaceAll(health, "big_spenders", "huge_spenders"), "", 200, `"changed":true`},
 	} {
 		write(c.rules)
 		status, header, text := request(t, "POST", base+"/v1/admin/reload"+c.query, "", "")

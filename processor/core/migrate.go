@@ -299,8 +299,9 @@ func (m *Migration) decideLists(r *subject.Record) {
 
 // decide decides segments of known purposes as of an instant that is not before
 // the subject's clock. The clock moves to it where anything depends on when it
-// is: then the record is as after an input at that instant.
-func (m *Migration) decide(r *subject.Record, at subject.Instant, which func(*migratedPurpose) []int, why subject.Reason) {
+// is: then the record is as after an input at that instant. It reports whether any
+// answer changed.
+func (m *Migration) decide(r *subject.Record, at subject.Instant, which func(*migratedPurpose) []int, why subject.Reason) bool {
 	e := m.engine
 	if at > r.Clock && m.mattersWhen(r, at, which) {
 		e.advance(r, at, true)
@@ -314,7 +315,7 @@ func (m *Migration) decide(r *subject.Record, at subject.Instant, which func(*mi
 			}
 		}
 	}
-	e.decide(r, at)
+	return e.decide(r, at).moved
 }
 
 // mattersWhen reports whether some of the segments would flip at an instant, or

@@ -1,6 +1,7 @@
 package core_test
 
 import (
+	"bytes"
 	stdcmp "cmp"
 	"flag"
 	"fmt"
@@ -19,6 +20,7 @@ import (
 	"github.com/segmentd/segmentd/processor/core/oracle"
 	"github.com/segmentd/segmentd/processor/wire"
 	"github.com/segmentd/segmentd/rules"
+	"github.com/segmentd/segmentd/state"
 	"github.com/segmentd/segmentd/state/subject"
 )
 
@@ -445,7 +447,10 @@ func (f *filling) reread() {
 func (f *filling) migrate() {
 	f.must(f.records.Each(func(r *subject.Record) error {
 		f.restart(r)
-		f.migration.Migrate(r, f.machine.Clock())
+		before := state.AppendRecord(nil, r)
+		if !f.migration.Migrate(r, f.machine.Clock()) && !bytes.Equal(before, state.AppendRecord(nil, r)) {
+			f.t.Error("a record was migrated, and is not to be saved")
+		}
 		return f.records.Put(r)
 	}))
 }
@@ -455,11 +460,9 @@ func (f *filling) restart(r *subject.Record) {
 	if f.rng.IntN(2) > 0 {
 		return
 	}
-	for ; r != nil; r = r.Shadow {
-		for i := range r.Purposes {
-			r.Purposes[i].Armed, r.Purposes[i].Indexed = nil, false
-		}
-	}
+	again, err := state.DecodeRecord(state.AppendRecord(nil, r))
+	f.must(err)
+	*r = *again
 }
 
 // run reads live lines and, from the start, all lines again, until both are at
@@ -477,7 +480,10 @@ func (f *filling) run() {
 	}
 	f.must(f.records.Each(func(r *subject.Record) error {
 		f.restart(r)
-		f.migration.TakeOver(r, f.machine.Clock())
+		before := state.AppendRecord(nil, r)
+		if !f.migration.TakeOver(r, f.machine.Clock()) && !bytes.Equal(before, state.AppendRecord(nil, r)) {
+			f.t.Error("a record took over, and is not to be saved")
+		}
 		return f.records.Put(r)
 	}))
 	f.migration.Release()

@@ -25,7 +25,53 @@ func (m *Migration) Fill(r *subject.Record, ev *subject.Event, clock subject.Ins
 		return false // it would begin as it is now at the next event, too
 	}
 	r.Shadow = s
+	m.boundBoth(r)
 	return changed || fired
+}
+
+// maxBothBytes bounds a record and its shadow together: they are one record of
+// Kafka, whose batches may have 1 MiB (message.max.bytes).
+const maxBothBytes = 900 << 10
+
+// boundBoth lets the largest leaf of a shadow drop its older half where record
+// and shadow together grow too large.
+func (m *Migration) boundBoth(r *subject.Record) {
+	for evidenceOf(r)+evidenceOf(r.Shadow) > maxBothBytes {
+		purpose, leaf := largestLeaf(r.Shadow)
+		if leaf == nil || len(leaf.Times) < 2 {
+			return
+		}
+		half := len(leaf.Times) / 2
+		leaf.Truncated, leaf.Times = true, slices.Delete(leaf.Times, 0, half)
+		if leaf.Values != nil {
+			leaf.Values = slices.Delete(leaf.Values, 0, half)
+		}
+		purpose.Armed, purpose.Indexed = nil, false
+	}
+}
+
+// evidenceOf estimates the bytes of a record's evidence, of large leaves only.
+func evidenceOf(r *subject.Record) (n int) {
+	for i := range r.Purposes {
+		for j := range r.Purposes[i].Leaves {
+			if l := &r.Purposes[i].Leaves[j]; len(l.Times) >= checkFromLen || hasLargeValue(l) {
+				n += sizeOf(l)
+			}
+		}
+	}
+	return n
+}
+
+func largestLeaf(r *subject.Record) (of *subject.Purpose, largest *subject.Leaf) {
+	most := 0
+	for i := range r.Purposes {
+		for j := range r.Purposes[i].Leaves {
+			if l := &r.Purposes[i].Leaves[j]; sizeOf(l) > most {
+				of, largest, most = &r.Purposes[i], l, sizeOf(l)
+			}
+		}
+	}
+	return of, largest
 }
 
 // Shadow applies a decision, which the record has taken, to its shadow, if it has
@@ -70,9 +116,10 @@ func (m *Migration) discard() { m.shadow.Changes = m.shadow.Changes[:0] }
 
 // TakeOver ends a record's shadow, which has seen every input that the record
 // has: what was missing is taken from it, and the segments that were filled are
-// decided.
-func (m *Migration) TakeOver(r *subject.Record, clock subject.Instant) {
+// decided. It reports whether the record must be saved.
+func (m *Migration) TakeOver(r *subject.Record, clock subject.Instant) (changed bool) {
 	e := m.engine
+	next, version, was, had := r.Next, r.Version, r.Clock, r.Shadow != nil
 	s := m.shadowOf(r)
 	m.fire(s, clock)
 	m.reach(s, max(r.Clock, clock))
@@ -86,15 +133,16 @@ func (m *Migration) TakeOver(r *subject.Record, clock subject.Instant) {
 		e.decide(r, r.Clock)
 	}
 	for i := range m.purposes {
-		m.take(r, s, i)
+		changed = m.take(r, s, i) || changed
 	}
 	r.Messages = mergeMessages(r.Messages, s.Messages)
 	m.engine.hold = &hold{answers: m.stuck(s)}
-	m.decide(r, max(r.Clock, clock), func(p *migratedPurpose) []int { return p.filled }, subject.ByBackfill)
+	changed = m.decide(r, max(r.Clock, clock), func(p *migratedPurpose) []int { return p.filled }, subject.ByBackfill) || changed
 	m.Release()
 	m.stick(r, s)
 	forgetUnknown(r)
 	e.rearm(r)
+	return changed || had || r.Next != next || r.Version != version || r.Clock != was
 }
 
 // reach decides all of a shadow that may flip by an instant as of it, as its
@@ -151,26 +199,29 @@ func (m *Migration) stuck(s *subject.Record) map[int]bool {
 	return answers
 }
 
-// take takes what was missing of a purpose from a shadow.
-func (m *Migration) take(r, s *subject.Record, purpose int) {
+// take takes what was missing of a purpose from a shadow. It reports whether it
+// took anything, or the purpose is known by that alone.
+func (m *Migration) take(r, s *subject.Record, purpose int) (changed bool) {
 	key, policy := m.change.To.Purposes[purpose].Key, m.engine.policies[purpose]
 	from := s.Purpose(key)
 	if from == nil {
-		return
+		return false
 	}
 	if m.change.Reread[purpose] && !policy.NeedsConsent && from.Basis.Known {
 		p := r.EnsurePurpose(key)
 		p.Indexed = true
+		changed = !p.Basis.Known
 		consent.Open(&p.Basis, policy)
 	}
-	m.takeBirthdate(r, from, purpose)
+	changed = m.takeBirthdate(r, from, purpose) || changed
 	p := r.Purpose(key)
 	if p == nil || !p.Basis.Known {
-		return
+		return changed
 	}
 	for _, leaf := range append(m.remembered(purpose), m.purposes[purpose].missing...) {
 		if l := from.Leaf(leaf); l != nil {
 			*p.EnsureLeaf(leaf) = l.Clone()
+			changed = true
 		} else {
 			p.DropLeaf(leaf)
 		}
@@ -181,11 +232,12 @@ func (m *Migration) take(r, s *subject.Record, purpose int) {
 		}
 	}
 	m.engine.dropBefore(p, purpose)
+	return changed
 }
 
 // takeBirthdate takes a birthdate that was missing, and with it whether the
-// subject is known.
-func (m *Migration) takeBirthdate(r *subject.Record, from *subject.Purpose, purpose int) {
+// subject is known. It reports whether there was one.
+func (m *Migration) takeBirthdate(r *subject.Record, from *subject.Purpose, purpose int) (taken bool) {
 	for _, t := range from.Traits {
 		if !m.engine.isBirthdate(purpose, t.Key) || !m.change.MissingTrait(purpose, t.Key) {
 			continue
@@ -194,7 +246,9 @@ func (m *Migration) takeBirthdate(r *subject.Record, from *subject.Purpose, purp
 		p.Indexed = true
 		setTrait(p, t.Key, t.Value, t.Time)
 		m.engine.settleBasis(p, purpose, r.Clock)
+		taken = true
 	}
+	return taken
 }
 
 // remembered returns the leaves that only segments to be filled remember answers
