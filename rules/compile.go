@@ -34,6 +34,10 @@ type ruleDraft struct {
 	names   map[pattern]bool // of events it names, also where the answer turned out not to depend on them
 	turns   []nextFn
 	turning map[string]bool // what turns already has
+
+	outliner  outliner
+	whenShown *outline
+	stayShown *outline
 }
 
 // leafDraft is a leaf under compilation.
@@ -75,9 +79,11 @@ func (k *compiler) rule(i int) *ruleDraft {
 	s := &scope{compiler: k, rule: r, let: -1}
 	c := &k.set.segments[i]
 	r.when = s.compile(c.ast.Expr())
+	r.whenShown = r.outliner.take()
 	if c.stayAST != nil {
 		s = &scope{compiler: k, rule: r, let: -1, stay: true}
 		r.stay = s.compile(c.stayAST.Expr())
+		r.stayShown = r.outliner.take()
 	}
 	if c.cooldown > 0 {
 		if g := s.markLeaf("last exit of segment " + strconv.Quote(c.key)); g != nil {
@@ -92,6 +98,8 @@ func (k *compiler) rule(i int) *ruleDraft {
 
 // turn notes that the rule's answer may change when f says; key tells repeats.
 func (r *ruleDraft) turn(key string, f nextFn) {
+	reads := r.outliner.reads()
+	reads.turns = append(reads.turns, f)
 	if !r.turning[key] {
 		r.turning[key] = true
 		r.turns = append(r.turns, f)
@@ -204,6 +212,7 @@ func (k *compiler) assembleSegment(s *Set, r *ruleDraft) {
 		Key: c.key, ID: hash32(c.key), Name: c.name, Description: c.description, Purpose: c.purpose, Infers: c.infers, When: c.when,
 		StayWhile: c.stayWhile, MinDwell: c.minDwell, Cooldown: c.cooldown,
 		when: r.when.truth, stay: r.stay.truth, turns: r.turns, marks: r.marks, cooling: mark{key: r.cooling}, meaning: r.meaning(c),
+		whenShown: r.whenShown, stayShown: r.stayShown,
 	}
 	for d := range r.leaves {
 		seg.Leaves = append(seg.Leaves, d.index)

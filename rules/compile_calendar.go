@@ -106,6 +106,7 @@ func (s *scope) wallClockCondition(e ast.Expr, rest string, test func(subject.Va
 	if !ok {
 		return literal(null)
 	}
+	s.rule.outliner.value(e, w.value)
 	t := wallClockTest{w, test}
 	text = "(" + text + " " + rest + ")"
 	s.rule.turn(text, t.turn)
@@ -235,6 +236,7 @@ func (s *scope) held(e ast.Expr) node {
 	}
 	h := held{mark{g.key, cond.truth}, length}
 	s.rule.mark(h.mark)
+	s.rule.outliner.reads().held = &h
 	text := fmt.Sprintf("held(%s, %q)", cond.text, durationText(length))
 	s.rule.turn(text, h.turn)
 	return judged(text, h.holds)

@@ -23,6 +23,17 @@ func (s *scope) compile(e ast.Expr) node {
 		}
 		return literal(null)
 	}
+	if s.inEvent || len(s.vars) > 0 {
+		return s.expression(e)
+	}
+	s.rule.outliner.begin()
+	n := s.expression(e)
+	s.rule.outliner.end(s, e, n)
+	return n
+}
+
+// expression compiles an expression of any form.
+func (s *scope) expression(e ast.Expr) node {
 	e, s = s.resolve(e)
 	switch e.Kind() {
 	case ast.LiteralKind:
@@ -147,6 +158,7 @@ func (s *scope) rawField(root string, keys []string) node {
 func (s *scope) trait(keys []string) node {
 	s.fields.trait(s.purpose(), keys)
 	s.rule.traits[keys[0]] = true
+	s.rule.outliner.reads().trait = keys[0]
 	text := pathText("traits", keys)
 	first, rest := keys[0], keys[1:]
 	if len(rest) == 0 {

@@ -42,6 +42,7 @@ func (s *scope) leaf(src source, spec program, arg node) *program {
 		}
 	}
 	s.rule.leaves[d] = true
+	s.rule.outliner.leaf(d.leaf.program)
 	return d.leaf.program
 }
 
@@ -143,6 +144,7 @@ func (s *scope) countThreshold(src source, op comparison, n int) node {
 		return literal(null)
 	}
 	t := &threshold{program: g, op: op, n: n}
+	s.rule.outliner.measure("count", g.count)
 	text := fmt.Sprintf("(%s.count() %s %d)", src.text(), op, n)
 	s.rule.turn(text, t.nextCount)
 	return judged(text, t.counted)
@@ -155,6 +157,7 @@ func (s *scope) sequenceThreshold(src source, op comparison, n int) node {
 	if g == nil {
 		return literal(null)
 	}
+	s.rule.outliner.measure("count", g.count)
 	t := &threshold{program: g, op: op, n: n}
 	s.rule.turn(s.leafText(g), g.next)
 	return judged(fmt.Sprintf("(%s.count() %s %d)", src.text(), op, n), t.counted)
@@ -169,6 +172,7 @@ func (s *scope) distinctThreshold(src source, spec program, arg node, t threshol
 		return literal(null)
 	}
 	t = threshold{program: g, op: op, n: n}
+	s.rule.outliner.measure("distinct", g.distinct)
 	text := fmt.Sprintf("(%s.distinct(%s) %s %d)", src.text(), arg.text, op, n)
 	if g.lag > 0 || g.seq != nil {
 		s.rule.turn(s.leafText(g), g.next)
@@ -188,6 +192,7 @@ func (s *scope) sumThreshold(src source, spec program, arg node, op comparison) 
 		return literal(null)
 	}
 	t := &threshold{program: g, op: op}
+	s.rule.outliner.measure("sum", g.sum)
 	text := fmt.Sprintf("(%s.sum(%s) %s %s)", src.text(), arg.text, op, spec.goal)
 	s.rule.turn(text, t.nextSum)
 	return judged(text, t.summed)

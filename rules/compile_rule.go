@@ -60,6 +60,7 @@ func (s *scope) segmentCall(e ast.Expr) node {
 				return s.fail(e, fmt.Sprintf("segment %q has another purpose", key))
 			}
 			s.rule.refs[key] = true
+			s.rule.outliner.reads().segment = key
 			id := hash32(key)
 			return judged("segment("+strconv.Quote(key)+")", func(v *View) bool {
 				_, in := v.Purpose.Member(id)

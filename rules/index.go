@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/segmentd/segmentd/state/subject"
@@ -218,6 +219,15 @@ func (s *Set) SegmentByID(id uint32) (int, bool) {
 func (s *Set) SegmentByKey(key string) (int, bool) {
 	i, ok := s.index.keys[key]
 	return i, ok
+}
+
+// NoSegment says that there is no segment with a key, and names the nearest one.
+func (s *Set) NoSegment(key string) string {
+	keys := make([]string, len(s.Segments))
+	for i := range s.Segments {
+		keys[i] = s.Segments[i].Key
+	}
+	return fmt.Sprintf("no segment %q%s", key, hint(key, keys))
 }
 
 // LeafByKey returns the leaf with that key, nil if there is none.

@@ -94,6 +94,8 @@ type Segment struct {
 	marks   []mark   // of conditions whose answers are remembered; inner ones first
 	cooling mark     // where Cooldown is set
 	meaning string   // canonical text of all that decides
+
+	whenShown, stayShown *outline // of when and stay_while, for Explain
 }
 
 // View is what a rule may see: one subject's state for one purpose at one

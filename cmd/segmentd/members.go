@@ -44,7 +44,11 @@ func readUser(inv *invocation) (string, error) {
 	if inv.args[0] != "-" {
 		return inv.args[0], nil
 	}
-	line, err := bufio.NewReader(inv.in).ReadString('\n')
+	return readLine(inv.in)
+}
+
+func readLine(r io.Reader) (string, error) {
+	line, err := bufio.NewReader(r).ReadString('\n')
 	if err != nil && err != io.EOF {
 		return "", err
 	}

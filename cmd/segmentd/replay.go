@@ -23,6 +23,7 @@ type replayFlags struct {
 	rules   string
 	members bool
 	group   string
+	explain explainFlags
 }
 
 // replayInput is what all commands that replay files ask of how to read them.
@@ -74,6 +75,7 @@ counts as refused; the exit status is then 1, unless --lenient.
 			fs.BoolVar(&f.members, "members", false, "write the memberships at the end instead of the changes")
 			fs.StringVar(&f.group, "group", "segmentd", "consumer group from which the ids of changes are derived")
 			f.addFlags(fs)
+			f.explain.add(fs)
 			return func(ctx context.Context, inv *invocation) error { return f.run(ctx, inv) }
 		},
 	}
@@ -87,8 +89,14 @@ func (f *replayFlags) run(ctx context.Context, inv *invocation) error {
 	if err != nil {
 		return err
 	}
+	if err := f.explain.read(inv); err != nil {
+		return err
+	}
 	set, err := loadRules(inv, f.rules)
 	if err != nil {
+		return err
+	}
+	if err := f.explain.find(set); err != nil {
 		return err
 	}
 	sources, closeAll, err := openSources(inv)
@@ -98,12 +106,16 @@ func (f *replayFlags) run(ctx context.Context, inv *invocation) error {
 	defer closeAll()
 	out := bufio.NewWriterSize(inv.out, 256<<10)
 	cfg.Rules = set
-	if !f.members {
+	if !f.members && !f.explain.wanted() {
 		cfg.Change = changeWriter(out, f.group, set.Hash)
 	}
 	began := time.Now()
 	records, summary, err := replay.Run(ctx, cfg, sources)
-	if err == nil && f.members {
+	switch {
+	case err != nil:
+	case f.explain.wanted():
+		err = f.explain.write(out, cfg, records, summary.Clock)
+	case f.members:
 		err = writeMembers(out, replay.Members(set, records))
 	}
 	if err = errors.Join(err, out.Flush()); err != nil {

@@ -111,6 +111,22 @@ type Message struct {
 // NewRecord returns the record of a subject nothing is known about.
 func NewRecord(id ID) *Record { return &Record{ID: id, Clock: LongAgo, Next: Never} }
 
+// Clone returns a copy of the record that shares nothing with it that either
+// may change.
+func (r *Record) Clone() *Record {
+	c := *r
+	c.Messages, c.Purposes = slices.Clone(r.Messages), slices.Clone(r.Purposes)
+	for i := range c.Purposes {
+		p := &c.Purposes[i]
+		p.Basis.Grants, p.Traits = slices.Clone(p.Basis.Grants), slices.Clone(p.Traits)
+		p.Leaves, p.Members, p.Armed = slices.Clone(p.Leaves), slices.Clone(p.Members), slices.Clone(p.Armed)
+		for j := range p.Leaves {
+			p.Leaves[j].Times, p.Leaves[j].Values = slices.Clone(p.Leaves[j].Times), slices.Clone(p.Leaves[j].Values)
+		}
+	}
+	return &c
+}
+
 // Purpose returns the subject's state for a purpose, or nil.
 func (r *Record) Purpose(key string) *Purpose {
 	for i := range r.Purposes {

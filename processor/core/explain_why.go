@@ -1,0 +1,176 @@
+package core
+
+import (
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/segmentd/segmentd/rules"
+)
+
+// why says in one sentence what decides the membership.
+func (e *Explanation) why() string {
+	switch {
+	case !e.Basis.Holds:
+		return "Not a member because " + e.whyUnknown() + "."
+	case e.Member && holds(e.When):
+		return "A member because " + because(e.When) + "."
+	case e.Member && holds(e.StayWhile):
+		return "Still a member: when does not hold any more, but stay_while does, because " + because(e.StayWhile) + "."
+	case e.Member && e.DwellUntil != "":
+		return "Still a member although the rule holds no more: min_dwell keeps members in for " + e.Rule.MinDwell + ", until " + e.DwellUntil + "."
+	case e.Member:
+		return "A member by what was decided last."
+	case holds(e.When) && e.CooldownUntil != "":
+		return "Not a member although the rule holds: cooldown keeps those who left out for " + e.Rule.Cooldown + ", until " + e.CooldownUntil + "."
+	}
+	return "Not a member because " + because(e.When) + "."
+}
+
+// whyUnknown says why nothing may be known of the subject for the purpose.
+func (e *Explanation) whyUnknown() string {
+	why := map[string]string{
+		"no_decision": "no consent to " + e.Purpose + " is known",
+		"no_input":    "nothing has come in about the subject yet",
+		"refused":     "consent to " + e.Purpose + " was refused",
+		"withdrawn":   "consent to " + e.Purpose + " was withdrawn",
+		"objected":    "the subject objected to " + e.Purpose,
+		"expired":     "consent to " + e.Purpose + " expired",
+		"underage":    "the subject is not old enough for " + e.Purpose,
+		// The trait is named in the rules, the subject's is what is missing.
+		"no_birthdate": e.Purpose + " has a minimum age and no birthdate is known",
+	}[e.Basis.Reason]
+	if e.Basis.Reason == "no_decision" && e.LawfulBasis == rules.ExplicitConsent.String() {
+		why = "no explicit consent to " + e.Purpose + " is known"
+	}
+	if e.Basis.DecidedAt != "" {
+		why += " at " + e.Basis.DecidedAt
+	}
+	if e.Basis.KnownFrom != "" {
+		why += "; from " + e.Basis.KnownFrom + " on it may be used"
+	}
+	return why
+}
+
+func holds(p *rules.Part) bool { return p != nil && p.Holds != nil && *p.Holds }
+
+// maxReasons bounds the conditions that a sentence names.
+const maxReasons = 3
+
+// because names the conditions that make a condition what it is.
+func because(p *rules.Part) string {
+	parts := deciding(p, nil)
+	if len(parts) == 0 {
+		return "of a part of the rule that is not shown"
+	}
+	var said []string
+	for _, d := range parts[:min(len(parts), maxReasons)] {
+		said = append(said, say(d))
+	}
+	text := strings.Join(said, " and ")
+	if more := len(parts) - maxReasons; more > 0 {
+		text += fmt.Sprintf(" and %d more conditions", more)
+	}
+	return text
+}
+
+// deciding appends the conditions that make p what it is: of a conjunction all,
+// or those that fail; of a disjunction one that holds, or all.
+func deciding(p *rules.Part, list []*rules.Part) []*rules.Part {
+	switch p.Kind {
+	case "and", "or":
+		return decidingOf(p, list)
+	case "not", "let":
+		return decidingPart(p, 0, list)
+	case "choice":
+		if len(p.Parts) < 3 {
+			return list
+		}
+		list = decidingPart(p, 0, list)
+		if holds(&p.Parts[0]) {
+			return decidingPart(p, 1, list)
+		}
+		return decidingPart(p, 2, list)
+	}
+	return append(list, p)
+}
+
+func decidingPart(p *rules.Part, i int, list []*rules.Part) []*rules.Part {
+	if i >= len(p.Parts) || p.Parts[i].Kind == "constant" {
+		return list
+	}
+	return deciding(&p.Parts[i], list)
+}
+
+func decidingOf(p *rules.Part, list []*rules.Part) []*rules.Part {
+	for i := range p.Parts {
+		if holds(&p.Parts[i]) != holds(p) {
+			continue
+		}
+		list = deciding(&p.Parts[i], list)
+		if p.Kind == "or" && holds(p) {
+			break
+		}
+	}
+	return list
+}
+
+// say is a condition and how it stands, in words.
+func say(p *rules.Part) string {
+	text := p.Text + " holds"
+	if !holds(p) {
+		text = p.Text + " does not hold"
+	}
+	var facts []string
+	for _, r := range p.Reads {
+		if r.Measure != "" {
+			facts = append(facts, measureText(&r))
+		}
+	}
+	for i := range p.Parts {
+		if v := &p.Parts[i]; v.Holds == nil && v.Kind != "constant" {
+			facts = append(facts, sideText(p.Text, v.Text)+" is "+valueText(v.Value))
+		}
+	}
+	if p.Held != nil {
+		facts = append(facts, heldText(p.Held))
+	}
+	if len(facts) > 0 {
+		text += " (" + strings.Join(facts, ", ") + ")"
+	}
+	return text
+}
+
+// sideText names a value of a condition: a long one by the side on which it stands.
+func sideText(condition, value string) string {
+	switch {
+	case utf8.RuneCountInString(value) <= maxRepeated:
+		return value
+	case strings.HasPrefix(condition, value):
+		return "the left side"
+	case strings.HasSuffix(condition, value):
+		return "the right side"
+	}
+	return value
+}
+
+// maxRepeated bounds, in runes, what a sentence says twice.
+const maxRepeated = 40
+
+func measureText(r *rules.LeafReading) string {
+	text := "the " + r.Measure + " is " + valueText(r.Value)
+	if r.Measure == "distinct" {
+		text = "there are " + valueText(r.Value) + " different values"
+	}
+	if r.AtLeast {
+		text += " or more"
+	}
+	return text
+}
+
+func heldText(h *rules.HeldReading) string {
+	if h.Since == "" {
+		return "it is not so now"
+	}
+	return "it has been so since " + h.Since + ", for long enough from " + h.From + " on"
+}
