@@ -172,7 +172,11 @@ func (s *scope) distinctThreshold(src source, spec program, arg node, t threshol
 		return literal(null)
 	}
 	t = threshold{program: g, op: op, n: n}
-	s.rule.outliner.measure("distinct", g.distinct)
+	if g.daily {
+		s.rule.outliner.measure("days", g.distinct)
+	} else {
+		s.rule.outliner.measure("distinct", g.distinct)
+	}
 	text := fmt.Sprintf("(%s.distinct(%s) %s %d)", src.text(), arg.text, op, n)
 	if g.lag > 0 || g.seq != nil {
 		s.rule.turn(s.leafText(g), g.next)

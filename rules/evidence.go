@@ -3,6 +3,7 @@ package rules
 import (
 	"bytes"
 	"encoding/json"
+	"time"
 
 	"github.com/segmentd/segmentd/state/subject"
 )
@@ -55,45 +56,48 @@ func (l *Leaf) evidence(v *View) Evidence {
 		return e
 	}
 	e.Truncated = s.Truncated
-	g := l.program
-	lo, hi := g.active(s.Times, v.At, false)
-	if g.seq != nil {
-		g.seq.evidence(g, s, v, &e)
+	if l.program.seq != nil {
+		l.program.seq.evidence(l.program, s, v, &e)
 	} else {
-		g.pieces(s, lo, hi, &e)
+		l.program.evidence(s, v, &e)
+	}
+	e.More = e.Counting - len(e.Pieces)
+	return e
+}
+
+func (g *program) evidence(s *subject.Leaf, v *View, e *Evidence) {
+	lo, hi := g.active(s.Times, v.At, false)
+	e.Counting, e.Left = hi-lo, lo
+	for i := hi - 1; i >= max(lo, hi-maxPieces); i-- {
+		p := Piece{Time: s.Times[i].String()}
+		if g.gather != gatherNone {
+			p.Value = g.jsonValue(s.Values[i])
+		}
+		e.Pieces = append(e.Pieces, p)
 	}
 	if lo < hi {
 		e.NextLeaves = instantText(g.leaves(s.Times[lo]))
 	}
-	if e.Left = lo; hi < len(s.Times) {
+	if hi < len(s.Times) {
 		e.Waiting, e.NextEnters = len(s.Times)-hi, instantText(g.enters(s.Times[hi]))
 	}
-	return e
 }
 
-// pieces lists the entries lo to hi, which count.
-func (g *program) pieces(s *subject.Leaf, lo, hi int, e *Evidence) {
-	e.Counting = hi - lo
-	for i := hi - 1; i >= max(lo, hi-maxPieces); i-- {
-		p := Piece{Time: s.Times[i].String()}
-		if g.gather != gatherNone {
-			p.Value = jsonValue(s.Values[i])
-		}
-		e.Pieces = append(e.Pieces, p)
-	}
-	e.More = e.Counting - len(e.Pieces)
-}
-
-// evidence lists the first events of a sequence in the window: those that are
-// followed as the rule asks, which count, and the others.
+// evidence lists the first events of a sequence: those in the window that are
+// followed as the rule asks, which count, and the others in it.
 func (q *sequence) evidence(g *program, s *subject.Leaf, v *View, e *Evidence) {
 	q.matches(s, v)
 	m := &v.scratch.matching
 	lo, hi := g.active(s.Times, v.At, false)
-	for i := hi - 1; i >= lo; i-- {
+	for i := len(s.Times) - 1; i >= 0; i-- {
 		switch {
 		case m.steps[i]&1 == 0:
+		case i >= hi:
+			e.Waiting, e.NextEnters = e.Waiting+1, instantText(g.enters(s.Times[i]))
+		case i < lo:
+			e.Left++
 		case m.held[i]&1 != 0:
+			e.NextLeaves = instantText(g.leaves(s.Times[i]))
 			if e.Counting++; len(e.Pieces) < maxPieces {
 				e.Pieces = append(e.Pieces, q.matched(g, s, v, i))
 			}
@@ -103,14 +107,13 @@ func (q *sequence) evidence(g *program, s *subject.Leaf, v *View, e *Evidence) {
 			e.MoreUnmatched++
 		}
 	}
-	e.More = e.Counting - len(e.Pieces)
 }
 
 // matched is a first event that counts, with what followed it.
 func (q *sequence) matched(g *program, s *subject.Leaf, v *View, i int) Piece {
 	p := Piece{Time: s.Times[i].String()}
 	if g.gather != gatherNone {
-		p.Value = jsonValue(entryCell(s.Values[i], q.cells[0]))
+		p.Value = g.jsonValue(entryCell(s.Values[i], q.cells[0]))
 	}
 	q.followers(s, v, 0, i, &p.FollowedBy)
 	return p
@@ -164,6 +167,14 @@ func (p pattern) name() string {
 		return p.text + "*"
 	}
 	return p.text
+}
+
+// jsonValue writes a value of the leaf's argument as JSON; a day as its date.
+func (g *program) jsonValue(v subject.Value) json.RawMessage {
+	if day, ok := v.Number().Int64(); ok && g.daily {
+		return quoted(time.Unix(day*86400, 0).UTC().Format(time.DateOnly))
+	}
+	return jsonValue(v)
 }
 
 // maxValueBytes bounds a value in an explanation.

@@ -51,7 +51,7 @@ type Part struct {
 // LeafReading is what an expression takes of a leaf.
 type LeafReading struct {
 	Leaf    int             `json:"leaf"`              // index into the explanation's leaves
-	Measure string          `json:"measure,omitempty"` // count, distinct or sum, where the expression compares it
+	Measure string          `json:"measure,omitempty"` // count, distinct, days or sum, where the expression compares it
 	Value   json.RawMessage `json:"value,omitempty"`   // of the measure
 	// AtLeast says that the measure may be more: no more is kept than decides
 	// the comparison.

@@ -47,7 +47,7 @@ type readings struct {
 // the expression compares with a constant.
 type leafReading struct {
 	*program
-	measure string  // count, distinct or sum; "": the expression is the quantity
+	measure string  // count, distinct, days or sum; "": the expression is the quantity
 	value   valueFn // nil where measure is ""
 }
 

@@ -77,7 +77,7 @@ type invocation struct {
 func commands() []command {
 	return []command{
 		runCommand(), brokerCommand(), demoCommand(), checkCommand(), testCommand(), replayCommand(), diffCommand(), produceCommand(), verifyCommand(),
-		membersCommand(), configCommand(), topicsCommand(), schemaCommand(),
+		membersCommand(), explainCommand(), configCommand(), topicsCommand(), schemaCommand(),
 	}
 }
 

@@ -1,98 +1,59 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
-	"slices"
 
 	"github.com/spf13/pflag"
 
 	"github.com/segmentd/segmentd/processor/core"
-	"github.com/segmentd/segmentd/processor/replay"
-	"github.com/segmentd/segmentd/rules"
-	"github.com/segmentd/segmentd/state/subject"
 )
 
-// explainFlags are replay's flags of an explanation.
-type explainFlags struct {
-	user    string
-	idType  string
-	segment string
-	output  string
-	index   int // of the segment; -1: all
+func explainCommand() command {
+	return command{
+		name: "explain", args: "USER [SEGMENT]", summary: "Ask a running instance why a subject is in a segment, or not",
+		details: `
+Prints the rule with how each condition stands, the evidence behind it, since when and why, and what changes next if
+nothing happens; without SEGMENT for all segments of the purposes that something is kept for. USER "-" reads the id from
+stdin, so that it stays out of the shell's history. 'segmentd replay --explain USER' tells the same of files.`,
+		setup: func(fs *pflag.FlagSet) func(context.Context, *invocation) error {
+			url := fs.String("url", "http://127.0.0.1:8080", "address of the instance")
+			idType := fs.String("id-type", "userId", "userId or anonymousId")
+			output := fs.String("output", "text", "text or json")
+			return func(ctx context.Context, inv *invocation) error {
+				if n := len(inv.args); n < 1 || n > 2 || *output != "text" && *output != "json" || *idType != "userId" && *idType != "anonymousId" {
+					return usagef("give one USER and at most one SEGMENT; --id-type is userId or anonymousId, --output is text or json")
+				}
+				user, err := readUser(inv)
+				if err != nil {
+					return inputError(err)
+				}
+				query := map[string]string{*idType: user}
+				if len(inv.args) == 2 {
+					query["segment"] = inv.args[1]
+				}
+				body, err := ask(ctx, *url, "/v1/subjects/explain", query)
+				if err != nil {
+					return err
+				}
+				return printExplanation(inv.out, body, query["segment"] == "", *output)
+			}
+		},
+	}
 }
 
-func (f *explainFlags) add(fs *pflag.FlagSet) {
-	fs.StringVar(&f.user, "explain", "", `instead of the changes, explain this subject's memberships at the end ("-": read the id from stdin)`)
-	fs.StringVar(&f.segment, "segment", "", "with --explain: only of this segment")
-	fs.StringVar(&f.idType, "id-type", "userId", "with --explain: userId or anonymousId")
-	fs.StringVar(&f.output, "output", "text", "with --explain: text or json")
-}
-
-func (f *explainFlags) wanted() bool { return f.user != "" }
-
-// read checks the flags and reads the subject's id where it is not among them.
-func (f *explainFlags) read(inv *invocation) error {
-	if !f.wanted() {
-		if f.segment != "" {
-			return usagef("--segment needs --explain")
-		}
-		return nil
+// printExplanation prints an answer, of all segments or of one.
+func printExplanation(w io.Writer, body []byte, all bool, output string) error {
+	var e explained = new(core.Explanation)
+	if all {
+		e = new(core.Explanations)
 	}
-	if f.output != "text" && f.output != "json" || f.idType != "userId" && f.idType != "anonymousId" {
-		return usagef("--id-type is userId or anonymousId, --output is text or json")
+	if err := json.Unmarshal(body, e); err != nil {
+		return environmentError(fmt.Errorf("read the answer: %w", err))
 	}
-	if f.user != "-" {
-		return nil
-	}
-	if slices.Contains(inv.args, "-") {
-		return usagef("stdin cannot be both the subject's id and a FILE")
-	}
-	user, err := readLine(inv.in)
-	if err != nil {
-		return inputError(err)
-	}
-	f.user = user
-	return nil
-}
-
-// find finds the segment among the rules.
-func (f *explainFlags) find(set *rules.Set) error {
-	if f.index = -1; f.segment == "" {
-		return nil
-	}
-	i, ok := set.SegmentByKey(f.segment)
-	if !ok {
-		return usagef("%s", set.NoSegment(f.segment))
-	}
-	f.index = i
-	return nil
-}
-
-// write explains the subject as it stands at the end of a replay.
-func (f *explainFlags) write(w io.Writer, cfg replay.Config, records *core.Memory, clock subject.Instant) error {
-	engine := core.New(cfg.Rules, cfg.Core)
-	if err := engine.Assume(cfg.AssumeConsent); err != nil {
-		return err
-	}
-	id := subject.ID{Value: f.user}
-	if f.idType == "anonymousId" {
-		id.Type = subject.AnonymousID
-	}
-	r, err := records.Get(id)
-	if err != nil {
-		return err
-	}
-	if r == nil {
-		r = subject.NewRecord(id)
-	}
-	if f.index < 0 {
-		all := engine.Explainer().ExplainAll(r, clock)
-		return writeExplanation(w, &all, f.output)
-	}
-	one := engine.Explain(r, f.index, clock)
-	return writeExplanation(w, &one, f.output)
+	return writeExplanation(w, e, output)
 }
 
 // explained is one explanation, or all of a subject.

@@ -30,7 +30,7 @@ func membersCommand() command {
 				if err != nil {
 					return inputError(err)
 				}
-				body, err := lookUp(ctx, *url, map[string]string{*idType: user})
+				body, err := ask(ctx, *url, "/v1/subjects/lookup", map[string]string{*idType: user})
 				if err != nil {
 					return err
 				}
@@ -55,15 +55,18 @@ func readLine(r io.Reader) (string, error) {
 	return strings.TrimRight(line, "\r\n"), nil
 }
 
-// lookUp asks with the id in the body, where no proxy's access log keeps it.
-func lookUp(ctx context.Context, url string, subject map[string]string) ([]byte, error) {
+// maxAnswerBytes bounds an answer.
+const maxAnswerBytes = 256 << 20
+
+// ask asks about a subject with its id in the body, where no proxy's access log keeps it.
+func ask(ctx context.Context, url, page string, query map[string]string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	query, err := json.Marshal(subject)
+	body, err := json.Marshal(query)
 	if err != nil {
 		return nil, err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimRight(url, "/")+"/v1/subjects/lookup", bytes.NewReader(query))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimRight(url, "/")+page, bytes.NewReader(body))
 	if err != nil {
 		return nil, usageError(err)
 	}
@@ -73,18 +76,26 @@ func lookUp(ctx context.Context, url string, subject map[string]string) ([]byte,
 		return nil, environmentError(fmt.Errorf("ask %s: %w; is segmentd running there? (--url)", url, err))
 	}
 	defer res.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(res.Body, 16<<20))
-	if err != nil {
+	if body, err = io.ReadAll(io.LimitReader(res.Body, maxAnswerBytes)); err != nil {
 		return nil, environmentError(err)
 	}
 	if res.StatusCode != http.StatusOK {
-		var problem struct{ Title, Detail string }
-		if json.Unmarshal(body, &problem) != nil || problem.Detail == "" {
-			problem.Detail = res.Status
-		}
-		return nil, environmentError(fmt.Errorf("%s answered %d: %s", url, res.StatusCode, problem.Detail))
+		return nil, refusal(url, res, body)
 	}
 	return body, nil
+}
+
+// refusal is the error that an answer other than 200 is.
+func refusal(url string, res *http.Response, body []byte) error {
+	var problem struct{ Title, Detail string }
+	if json.Unmarshal(body, &problem) != nil || problem.Detail == "" {
+		problem.Detail = res.Status
+	}
+	err := fmt.Errorf("%s answered %d: %s", url, res.StatusCode, problem.Detail)
+	if res.StatusCode == http.StatusNotFound {
+		return usageError(err)
+	}
+	return environmentError(err)
 }
 
 func printMembers(w io.Writer, body []byte, output string) error {

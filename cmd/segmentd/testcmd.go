@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/segmentd/segmentd/processor/core"
 	"github.com/segmentd/segmentd/processor/replay"
 	"github.com/segmentd/segmentd/rules"
 	"github.com/segmentd/segmentd/rules/ruletest"
@@ -158,11 +159,35 @@ func beginTest(set *rules.Set) ruletest.Begin {
 		stepper, err := replay.NewStepper(replay.Config{Rules: set, AssumeConsent: assumed,
 			Change: func(c *subject.Change) error { m.changes = append(m.changes, *c); return nil }})
 		m.Stepper = stepper
-		// Explanations plug in here: what explains a subject's record in
-		// stepper.Records() as a ruletest.Explainer. Nil: there are none yet.
-		var explainer ruletest.Explainer
-		return m, explainer, err
+		if err != nil {
+			return nil, nil, err
+		}
+		engine := core.New(set, core.Config{})
+		return m, &testExplainer{engine, stepper}, engine.Assume(assumed)
 	}
+}
+
+// testExplainer explains the answers of a test's machine.
+type testExplainer struct {
+	engine  *core.Engine
+	stepper *replay.Stepper
+}
+
+// Explain explains a membership as it stands.
+func (x *testExplainer) Explain(id subject.ID, segment string, at subject.Instant) (document any, text string, err error) {
+	i, ok := x.engine.Set().SegmentByKey(segment)
+	if !ok {
+		return nil, "", errors.New(x.engine.Set().NoSegment(segment))
+	}
+	r, err := x.stepper.Records().Get(id)
+	if err != nil {
+		return nil, "", err
+	}
+	if r == nil {
+		r = subject.NewRecord(id)
+	}
+	e := x.engine.Explain(r, i, at)
+	return e, e.Text(), nil
 }
 
 // testMachine is a replay as tests drive it.

@@ -28,6 +28,7 @@ type Processor interface {
 	Lookup(ctx context.Context, id subject.ID) (memberships []processor.Membership, found bool, err error)
 	Segments() []processor.SegmentInfo
 	Coverages() map[string]processor.Coverage
+	Explain(ctx context.Context, id subject.ID, segment string) (processor.Explanations, error)
 }
 
 // Config says what is served where.
@@ -109,6 +110,8 @@ func (s *Server) routes(cfg Config) http.Handler {
 	mux.HandleFunc("GET /readyz", s.readyz)
 	mux.Handle("GET /v1/subjects/{id}", s.local(s.subject))
 	mux.Handle("POST /v1/subjects/lookup", s.local(s.lookup))
+	mux.Handle("GET /v1/subjects/{id}/explain", s.local(s.explain))
+	mux.Handle("POST /v1/subjects/explain", s.local(s.explainPosted))
 	mux.Handle("GET /v1/segments", s.local(s.segments))
 	mux.Handle("POST /v1/admin/reload", s.local(s.reload))
 	mux.Handle("/v1/", s.local(notFound))
@@ -122,7 +125,7 @@ func (s *Server) routes(cfg Config) http.Handler {
 }
 
 func notFound(w http.ResponseWriter, _ *http.Request) {
-	problem(w, http.StatusNotFound, "there is no such page; see /v1/segments, /v1/subjects/{id}, /metrics, /livez, /readyz")
+	problem(w, http.StatusNotFound, "there is no such page; see /v1/segments, /v1/subjects/{id}, /v1/subjects/{id}/explain, /metrics, /livez, /readyz")
 }
 
 // local serves a page only on loopback and only for requests that name it so

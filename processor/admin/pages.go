@@ -94,35 +94,57 @@ func (s *Server) subject(w http.ResponseWriter, r *http.Request) {
 
 // lookup is subject with the id in the body, where it stays out of access logs.
 func (s *Server) lookup(w http.ResponseWriter, r *http.Request) {
-	var q struct {
-		UserID      string `json:"userId"`
-		AnonymousID string `json:"anonymousId"`
-	}
-	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, 64<<10))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&q); err != nil || (q.UserID == "") == (q.AnonymousID == "") {
+	var q posted
+	if err := readPosted(w, r, &q); err != nil || !q.valid() {
 		problem(w, http.StatusBadRequest, `the body must be {"userId":"…"} or {"anonymousId":"…"}`)
 		return
 	}
-	if q.UserID != "" {
-		s.answer(w, r, q.UserID, "userId")
-		return
-	}
-	s.answer(w, r, q.AnonymousID, "anonymousId")
+	value, idType := q.id()
+	s.answer(w, r, value, idType)
 }
 
-func (s *Server) answer(w http.ResponseWriter, r *http.Request, value, idType string) {
-	id := subject.ID{Value: value}
+// posted names a subject in a body.
+type posted struct {
+	UserID      string `json:"userId"`
+	AnonymousID string `json:"anonymousId"`
+}
+
+func (q posted) valid() bool { return (q.UserID == "") != (q.AnonymousID == "") }
+
+func (q posted) id() (value, idType string) {
+	if q.UserID != "" {
+		return q.UserID, "userId"
+	}
+	return q.AnonymousID, "anonymousId"
+}
+
+func readPosted(w http.ResponseWriter, r *http.Request, q any) error {
+	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, 64<<10))
+	d.DisallowUnknownFields()
+	return d.Decode(q)
+}
+
+// subjectOf reads an id; where it is none, ok is false and the answer is given.
+func subjectOf(w http.ResponseWriter, value, idType string) (id subject.ID, ok bool) {
+	id = subject.ID{Value: value}
 	switch idType {
 	case "", "userId":
 	case "anonymousId":
 		id.Type = subject.AnonymousID
 	default:
 		problem(w, http.StatusBadRequest, "idType is userId or anonymousId")
-		return
+		return id, false
 	}
 	if !subject.ValidID(value) {
 		problem(w, http.StatusBadRequest, fmt.Sprintf("an id has 1 to %d bytes and no control characters", subject.MaxIDBytes))
+		return id, false
+	}
+	return id, true
+}
+
+func (s *Server) answer(w http.ResponseWriter, r *http.Request, value, idType string) {
+	id, ok := subjectOf(w, value, idType)
+	if !ok {
 		return
 	}
 	memberships, _, err := s.deps.Processor.Lookup(r.Context(), id)

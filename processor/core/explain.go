@@ -33,6 +33,9 @@ type Explainer struct {
 	firings  int     // that may still be tried
 }
 
+// Rules returns the rule set that is explained.
+func (x *Explainer) Rules() *rules.Set { return x.set }
+
 // ExplainAll explains the segments of all purposes that something is kept for.
 func (x *Explainer) ExplainAll(r *subject.Record, at subject.Instant) Explanations {
 	all := Explanations{UserID: r.ID.Value, IDType: r.ID.Type.String(), Explanations: []Explanation{}}

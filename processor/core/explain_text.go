@@ -102,7 +102,7 @@ func (t *explanationText) head() {
 	}
 	t.labelled("member", member)
 	t.labelled("why", e.Why)
-	t.labelled("purpose", e.Purpose+": "+e.basisText())
+	t.labelled("purpose", e.Purpose+" "+e.basisText())
 	if e.Member && e.Rule.MinDwell != "" && e.DwellUntil != "" {
 		t.labelled("dwell", "min_dwell of "+e.Rule.MinDwell+" keeps it in until "+e.DwellUntil)
 	}
@@ -115,13 +115,13 @@ func (t *explanationText) head() {
 func (e *Explanation) basisText() string {
 	basis := strings.ReplaceAll(e.LawfulBasis, "_", " ")
 	if !e.Basis.Holds {
-		text := "✗ " + basis + " does not hold: " + strings.ReplaceAll(e.Basis.Reason, "_", " ")
+		text := "✗ " + basis + ": " + strings.ReplaceAll(e.Basis.Reason, "_", " ")
 		if e.Basis.DecidedAt != "" {
 			text += " at " + e.Basis.DecidedAt
 		}
 		return text
 	}
-	text := "✓ " + basis + " holds"
+	text := "✓ " + basis
 	if e.Basis.Since != "" {
 		text += " since " + e.Basis.Since
 	}
@@ -252,7 +252,7 @@ func (t *explanationText) leaf(r *rules.LeafReading, indent string) {
 	t.line(indent, text+evidenceText(e))
 	t.pieces(e.Pieces, e.More, indent+"  ")
 	if len(e.Unmatched) > 0 {
-		t.line(indent, "not followed as asked:")
+		t.line(indent, "in the window, but not followed as asked:")
 		t.pieces(e.Unmatched, e.MoreUnmatched, indent+"  ")
 	}
 }
@@ -273,7 +273,7 @@ func evidenceText(e *rules.Evidence) string {
 		text += fmt.Sprintf(", %d waiting, the next counts from %s", e.Waiting, e.NextEnters)
 	}
 	if e.Left > 0 {
-		text += fmt.Sprintf(", %d left", e.Left)
+		text += fmt.Sprintf(", %d no longer", e.Left)
 	}
 	if e.Truncated {
 		text += "; the oldest evidence was dropped (max_subject_bytes)"

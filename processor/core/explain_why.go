@@ -30,14 +30,13 @@ func (e *Explanation) why() string {
 // whyUnknown says why nothing may be known of the subject for the purpose.
 func (e *Explanation) whyUnknown() string {
 	why := map[string]string{
-		"no_decision": "no consent to " + e.Purpose + " is known",
-		"no_input":    "nothing has come in about the subject yet",
-		"refused":     "consent to " + e.Purpose + " was refused",
-		"withdrawn":   "consent to " + e.Purpose + " was withdrawn",
-		"objected":    "the subject objected to " + e.Purpose,
-		"expired":     "consent to " + e.Purpose + " expired",
-		"underage":    "the subject is not old enough for " + e.Purpose,
-		// The trait is named in the rules, the subject's is what is missing.
+		"no_decision":  "no consent to " + e.Purpose + " is known",
+		"no_input":     "nothing has come in about the subject yet",
+		"refused":      "consent to " + e.Purpose + " was refused",
+		"withdrawn":    "consent to " + e.Purpose + " was withdrawn",
+		"objected":     "the subject objected to " + e.Purpose,
+		"expired":      "consent to " + e.Purpose + " expired",
+		"underage":     "the subject is not old enough for " + e.Purpose,
 		"no_birthdate": e.Purpose + " has a minimum age and no birthdate is known",
 	}[e.Basis.Reason]
 	if e.Basis.Reason == "no_decision" && e.LawfulBasis == rules.ExplicitConsent.String() {
@@ -46,8 +45,12 @@ func (e *Explanation) whyUnknown() string {
 	if e.Basis.DecidedAt != "" {
 		why += " at " + e.Basis.DecidedAt
 	}
-	if e.Basis.KnownFrom != "" {
-		why += "; from " + e.Basis.KnownFrom + " on it may be used"
+	switch {
+	case e.Basis.KnownFrom == "":
+	case e.Basis.Reason == "underage":
+		why += " before " + e.Basis.KnownFrom
+	default:
+		why += "; a later one takes force at " + e.Basis.KnownFrom
 	}
 	return why
 }
@@ -158,10 +161,8 @@ func sideText(condition, value string) string {
 const maxRepeated = 40
 
 func measureText(r *rules.LeafReading) string {
-	text := "the " + r.Measure + " is " + valueText(r.Value)
-	if r.Measure == "distinct" {
-		text = "there are " + valueText(r.Value) + " different values"
-	}
+	what := map[string]string{"count": "the count", "sum": "the sum", "distinct": "the number of different values", "days": "the number of days"}
+	text := what[r.Measure] + " is " + valueText(r.Value)
 	if r.AtLeast {
 		text += " or more"
 	}

@@ -8,9 +8,11 @@ import (
 	"testing"
 	"testing/fstest"
 	"time"
+	"unicode/utf8"
 
 	"github.com/cockroachdb/datadriven"
 
+	"github.com/segmentd/segmentd/processor/core"
 	"github.com/segmentd/segmentd/processor/replay"
 	"github.com/segmentd/segmentd/rules"
 	"github.com/segmentd/segmentd/state/subject"
@@ -21,7 +23,7 @@ import (
 // inputs under it and prints every change with the message id that caused it
 // (with places, also the line of an event without one), the skipped lines, the
 // outcomes that are not plain admissions, and (with members) the memberships at
-// the end.
+// the end; with explain=SUBJECT only the explanations of that subject.
 //
 // Inputs are lines of
 //
@@ -102,6 +104,9 @@ func runScript(t *testing.T, set *rules.Set, d *datadriven.TestData) string {
 	if err != nil {
 		t.Fatalf("%s: %v", d.Pos, err)
 	}
+	if d.HasArg("explain") {
+		return explanations(t, d, cfg, records, summary.Clock)
+	}
 	for o, n := range summary.Events {
 		if n > 0 && subject.Outcome(o) != subject.Admitted {
 			fmt.Fprintf(&out, "%s: %d\n", subject.Outcome(o), n)
@@ -113,6 +118,30 @@ func runScript(t *testing.T, set *rules.Set, d *datadriven.TestData) string {
 		}
 	}
 	return out.String()
+}
+
+// explanations are those of a subject at the end of a script.
+func explanations(t *testing.T, d *datadriven.TestData, cfg replay.Config, records *core.Memory, clock subject.Instant) string {
+	id := subject.ID{}
+	d.ScanArgs(t, "explain", &id.Value)
+	r, err := records.Get(id)
+	if r == nil || err != nil {
+		r = subject.NewRecord(id)
+	}
+	engine := core.New(cfg.Rules, cfg.Core)
+	if err := engine.Assume(cfg.AssumeConsent); err != nil {
+		t.Fatal(err)
+	}
+	all := engine.Explainer().ExplainAll(r, clock)
+	for i := range all.Explanations {
+		for line := range strings.Lines(all.Explanations[i].Text()) {
+			if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > 100 {
+				t.Errorf("%s: a line of %d columns: %s", d.Pos, n, line)
+			}
+		}
+	}
+	// datadriven ends an expectation at an empty line
+	return strings.ReplaceAll(all.Text(), "\n\n", "\n")
 }
 
 func when(t *testing.T, s string) subject.Instant {

@@ -1,0 +1,86 @@
+package processor
+
+import (
+	"context"
+
+	"github.com/segmentd/segmentd/processor/core"
+	"github.com/segmentd/segmentd/state/subject"
+)
+
+// Explanations say why a subject is in segments or not; they hold its data.
+type Explanations = core.Explanations
+
+// NoSegmentError: the rules have no such segment.
+type NoSegmentError struct{ detail string }
+
+// Error names the segment, and the one most like it.
+func (e *NoSegmentError) Error() string { return e.detail }
+
+// Explain explains a subject's memberships as of its partition's clock: of one
+// segment, or ("") of those of all purposes that something is kept for. Of a
+// subject about whom nothing is kept it says so. It waits as Lookup does; what
+// takes time is done in the caller's goroutine.
+func (p *Processor) Explain(ctx context.Context, id subject.ID, segment string) (Explanations, error) {
+	asking, cancel := context.WithTimeout(ctx, lookupWait)
+	defer cancel()
+	var s standing
+	for _, partition := range p.partitionsOf(id) {
+		loop, err := p.ownerOf(partition)
+		if err != nil {
+			return Explanations{}, err
+		}
+		found, err := loop.standing(asking, id)
+		if err != nil {
+			return Explanations{}, err
+		}
+		if s.explainer == nil || found.record != nil {
+			s = found
+		}
+		if s.record != nil {
+			break
+		}
+	}
+	if s.record == nil {
+		s.record = subject.NewRecord(id)
+	}
+	return s.explain(segment)
+}
+
+// standing is a subject as it stood between two batches.
+type standing struct {
+	record    *subject.Record // a copy; nil: nothing is kept
+	explainer *core.Explainer
+	clock     subject.Instant
+}
+
+// standing asks the partition's goroutine.
+func (p *partition) standing(ctx context.Context, id subject.ID) (s standing, err error) {
+	done := make(chan struct{})
+	q := query{func(p *partition) {
+		defer close(done)
+		s.explainer, s.clock = p.machine.Engine().Explainer(), p.machine.Clock()
+		r, failed := p.image.Get(id)
+		if err = storeError(failed); r != nil && failed == nil {
+			s.record = r.Clone()
+		}
+	}}
+	select {
+	case p.queries <- q:
+	case <-ctx.Done():
+		return s, ErrNotReady
+	}
+	<-done
+	return s, err
+}
+
+func (s *standing) explain(segment string) (Explanations, error) {
+	if segment == "" {
+		return s.explainer.ExplainAll(s.record, s.clock), nil
+	}
+	i, ok := s.explainer.Rules().SegmentByKey(segment)
+	if !ok {
+		return Explanations{}, &NoSegmentError{s.explainer.Rules().NoSegment(segment)}
+	}
+	one := s.explainer.Explain(s.record, i, s.clock)
+	return Explanations{UserID: one.UserID, IDType: one.IDType, Explanations: []core.Explanation{one}}, nil
+}
