@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/spf13/pflag"
 
 	"github.com/segmentd/segmentd/config"
@@ -107,6 +109,17 @@ func TestPages(t *testing.T) {
 		{"POST", "/v1/subjects/lookup", "", `{"userId":"u1","anonymousId":"u1"}`, 400, "the body must be"},
 		{"POST", "/v1/subjects/lookup", "", `{"email":"u1"}`, 400, "the body must be"},
 		{"POST", "/v1/subjects/lookup", "", `{"userId":"` + strings.Repeat("u", 100_000) + `"}`, 400, "the body must be"},
+		{"GET", "/v1/subjects/u1/explain?segment=big_spenders", "", "", 200, `"member":true`},
+		{"GET", "/v1/subjects/u1/explain", "", "", 200, `"explanations":[{`},
+		{"GET", "/v1/subjects/u1/explain?segment=big_spender", "", "", 404, "no segment \\\"big_spender\\\" (nearest: big_spenders)"},
+		{"GET", "/v1/subjects/u1/explain?segment=big_spenders&idType=anonymousId", "", "", 200, `"reason":"no_decision"`},
+		{"GET", "/v1/subjects/nobody/explain", "", "", 200, `"explanations":[]`},
+		{"GET", "/v1/subjects/u1/explain?idType=email", "", "", 400, "userId or anonymousId"},
+		{"GET", "/v1/subjects/a%0Ab/explain", "", "", 400, "control characters"},
+		{"GET", "/v1/subjects/u1/explain", "evil.example", "", 403, "loopback"},
+		{"POST", "/v1/subjects/explain", "", `{"userId":"u1","segment":"big_spenders"}`, 200, `"member":true`},
+		{"POST", "/v1/subjects/explain", "", `{"anonymousId":"u1"}`, 200, `"explanations":[]`},
+		{"POST", "/v1/subjects/explain", "", `{"segment":"big_spenders"}`, 400, "the body must be"},
 		{"GET", "/v1/subjects/u1", "evil.example", "", 403, "not this machine's loopback address"},
 		{"GET", "/v1/segments", "evil.example:80", "", 403, "loopback"},
 		{"GET", "/v1/segments", "localhost:1", "", 200, `"segments"`},
@@ -126,6 +139,51 @@ func TestPages(t *testing.T) {
 			t.Errorf("%.40s may be cached", c.path)
 		}
 	}
+}
+
+// TestExplanationPage holds answers to their schema, and look-ups to readiness.
+func TestExplanationPage(t *testing.T) {
+	s := startService(t, "127.0.0.1:0")
+	base := "http://" + s.admin.Addr().String()
+	eventuallyStatus(t, base+"/readyz", http.StatusOK)
+	consenting(t, s)
+	eventuallyBody(t, base+"/v1/subjects/u1", `"segment":"big_spenders"`)
+	_, header, text := request(t, "GET", base+"/v1/subjects/u1/explain", "", "")
+	if header.Get("Cache-Control") != "no-store" {
+		t.Error("an explanation may be cached")
+	}
+	var all struct {
+		UserID       string
+		Explanations []json.RawMessage
+	}
+	if err := json.Unmarshal([]byte(text), &all); err != nil || all.UserID != "u1" || len(all.Explanations) == 0 {
+		t.Fatalf("%s: %v", text, err)
+	}
+	schema, _ := schemaOf("explanation")
+	for _, e := range all.Explanations {
+		if err := validate(t, schema, e); err != nil {
+			t.Errorf("%s: %v", e, err)
+		}
+	}
+}
+
+// validate validates JSON by a schema.
+func validate(t *testing.T, schema, value []byte) error {
+	t.Helper()
+	c := jsonschema.NewCompiler()
+	c.AssertFormat()
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(schema))
+	if err == nil {
+		err = c.AddResource("schema.json", doc)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := jsonschema.UnmarshalJSON(bytes.NewReader(value))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c.MustCompile("schema.json").Validate(v)
 }
 
 // isProblem checks a problem detail (RFC 9457).

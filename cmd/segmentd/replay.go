@@ -66,7 +66,7 @@ Reads events and decisions as NDJSON ("-" is stdin; .gz and .zst are decompresse
 to stdout as NDJSON, in order, or with --members the memberships at the end. One file is taken in its own order,
 several are merged by timestamp (ties: decisions before events). The clock is the newest timestamp seen.
 A line that cannot be used is reported as file:line and skipped, a decision that cannot be understood is reported and
-counts as refused; the exit status is then 1, unless --lenient.
+counts as refused; the exit status is then 1, unless --lenient. With --explain stdout has only the explanation.
 
   segmentd replay --rules rules --until 2026-02-01T00:00:00Z decisions.ndjson events.ndjson.gz`,
 		setup: func(fs *pflag.FlagSet) func(context.Context, *invocation) error {
@@ -89,7 +89,7 @@ func (f *replayFlags) run(ctx context.Context, inv *invocation) error {
 	if err != nil {
 		return err
 	}
-	if err := f.explain.read(inv); err != nil {
+	if err := f.explain.read(inv, f.members); err != nil {
 		return err
 	}
 	set, err := loadRules(inv, f.rules)

@@ -31,12 +31,15 @@ func (f *explainFlags) add(fs *pflag.FlagSet) {
 func (f *explainFlags) wanted() bool { return f.user != "" }
 
 // read checks the flags and reads the subject's id where it is not among them.
-func (f *explainFlags) read(inv *invocation) error {
+func (f *explainFlags) read(inv *invocation, members bool) error {
 	if !f.wanted() {
 		if f.segment != "" {
 			return usagef("--segment needs --explain")
 		}
 		return nil
+	}
+	if members {
+		return usagef("give either --explain or --members")
 	}
 	if f.output != "text" && f.output != "json" || f.idType != "userId" && f.idType != "anonymousId" {
 		return usagef("--id-type is userId or anonymousId, --output is text or json")

@@ -308,13 +308,16 @@ func (x *explained) rows(is explanation, text string) (rows []Row) {
 	}
 	for _, want := range x.contains {
 		row := Row{Expected: "contains: " + want, Actual: "contains: " + want, Holds: true}
-		if !strings.Contains(text, want) {
+		if !strings.Contains(onOneLine(text), onOneLine(want)) {
 			row.Actual, row.Holds = "", false
 		}
 		rows = append(rows, row)
 	}
 	return rows
 }
+
+// onOneLine makes every run of blanks one: explanations are broken into lines.
+func onOneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
 
 func (n *nextChange) row(is explanation) Row {
 	expected, actual := "next: none", "next: none"
