@@ -102,6 +102,7 @@ func TestReasonsOfChangedRules(t *testing.T) {
 		t.Error(d)
 	}
 	eventually(t, "it is being filled", func() bool { c, ok := r.processor.Coverage("viewed"); return ok && c.Filling && c.Of > 0 })
+	r.explainFilling("viewed")
 	filling, _ := r.processor.Coverage("more")
 	if filling.From != subject.FromTime(clock) || filling.Done != 0 {
 		t.Errorf("the coverage of what is filled is %+v", filling)

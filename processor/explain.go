@@ -2,6 +2,7 @@ package processor
 
 import (
 	"context"
+	"errors"
 
 	"github.com/segmentd/segmentd/processor/core"
 	"github.com/segmentd/segmentd/state/subject"
@@ -43,7 +44,14 @@ func (p *Processor) Explain(ctx context.Context, id subject.ID, segment string) 
 	if s.record == nil {
 		s.record = subject.NewRecord(id)
 	}
-	return s.explain(segment)
+	all, err := s.explain(segment)
+	for i := range all.Explanations {
+		e := &all.Explanations[i]
+		if c, ok := p.Coverage(e.Segment); ok && c.From.Valid() {
+			e.CoverageFrom = c.From.String()
+		}
+	}
+	return all, err
 }
 
 // standing is a subject as it stood between two batches.
@@ -55,22 +63,14 @@ type standing struct {
 
 // standing asks the partition's goroutine.
 func (p *partition) standing(ctx context.Context, id subject.ID) (s standing, err error) {
-	done := make(chan struct{})
-	q := query{func(p *partition) {
-		defer close(done)
+	asked := p.ask(ctx, func(p *partition) {
 		s.explainer, s.clock = p.machine.Engine().Explainer(), p.machine.Clock()
 		r, failed := p.image.Get(id)
 		if err = storeError(failed); r != nil && failed == nil {
 			s.record = r.Clone()
 		}
-	}}
-	select {
-	case p.queries <- q:
-	case <-ctx.Done():
-		return s, ErrNotReady
-	}
-	<-done
-	return s, err
+	})
+	return s, errors.Join(asked, err)
 }
 
 func (s *standing) explain(segment string) (Explanations, error) {

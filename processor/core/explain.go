@@ -1,6 +1,7 @@
 package core
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -20,13 +21,14 @@ func (e *Engine) Explain(r *subject.Record, segment int, at subject.Instant) Exp
 // Explainer returns an explainer under the engine's rules and assumptions. It
 // shares nothing with the engine that changes.
 func (e *Engine) Explainer() *Explainer {
-	return &Explainer{set: e.set, cfg: e.cfg, opens: append([]bool(nil), e.opens...), opensAny: e.opensAny, firings: maxFiringsOfAll}
+	return &Explainer{set: e.set, cfg: e.cfg, hold: e.hold, opens: slices.Clone(e.opens), opensAny: e.opensAny, firings: maxFiringsOfAll}
 }
 
 // Explainer explains memberships. Used by one goroutine.
 type Explainer struct {
 	set      *rules.Set
 	cfg      Config
+	hold     *hold
 	opens    []bool
 	opensAny bool
 	engine   *Engine // of its own
@@ -51,7 +53,7 @@ func (x *Explainer) ExplainAll(r *subject.Record, at subject.Instant) Explanatio
 func (x *Explainer) Explain(r *subject.Record, segment int, at subject.Instant) Explanation {
 	if x.engine == nil {
 		x.engine = New(x.set, x.cfg)
-		x.engine.opens, x.engine.opensAny = x.opens, x.opensAny
+		x.engine.opens, x.engine.opensAny, x.engine.hold = x.opens, x.opensAny, x.hold
 	}
 	r = r.Clone()
 	x.engine.index(r)
@@ -59,7 +61,7 @@ func (x *Explainer) Explain(r *subject.Record, segment int, at subject.Instant) 
 	s := &x.set.Segments[segment]
 	p := &x.set.Purposes[s.Purpose]
 	ex := Explanation{UserID: r.ID.Value, IDType: r.ID.Type.String(), Segment: s.Key, Name: s.Name, Purpose: p.Key,
-		LawfulBasis: p.Basis.String(), At: instantText(at), RuleSet: x.set.Hash, Rule: ruleOf(s), Leaves: []rules.Evidence{}}
+		LawfulBasis: p.Basis.String(), At: instantText(at), RuleSet: x.set.Hash, Rule: ruleOf(s), Leaves: []rules.Evidence{}, Filling: x.hold.segment(segment)}
 	ex.Basis = x.engine.standing(r, s.Purpose, at)
 	if state := x.engine.stateOf(r, s.Purpose); state != nil {
 		x.membership(&ex, r.ID, state, segment, at)
@@ -76,7 +78,7 @@ func (x *Explainer) membership(ex *Explanation, id subject.ID, p *subject.Purpos
 	if ex.Member = in; in {
 		ex.Since = instantText(since)
 	}
-	if !p.Basis.Known {
+	if !p.Basis.Known || ex.Filling {
 		return
 	}
 	e := x.set.Explain(segment, &rules.View{Subject: id, Purpose: p, At: at})

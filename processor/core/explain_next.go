@@ -24,6 +24,9 @@ func (x *Explainer) nextChange(ex *Explanation, r *subject.Record, segment int, 
 		due, ok := x.engine.due(r, reach{to: subject.Never})
 		switch {
 		case !ok:
+			if ex.Filling {
+				ex.NextChangeNote = "not known before what the rule reads is filled"
+			}
 			return
 		case due > at && due-at > horizon:
 			ex.NextChangeNote = "not known: nothing changes in the next 100 years, and no more was looked at"

@@ -103,6 +103,9 @@ func (t *explanationText) head() {
 	t.labelled("member", member)
 	t.labelled("why", e.Why)
 	t.labelled("purpose", e.Purpose+" "+e.basisText())
+	if e.CoverageFrom != "" {
+		t.labelled("coverage", "what the rule reads is complete since "+e.CoverageFrom)
+	}
 	if e.Member && e.Rule.MinDwell != "" && e.DwellUntil != "" {
 		t.labelled("dwell", "min_dwell of "+e.Rule.MinDwell+" keeps it in until "+e.DwellUntil)
 	}

@@ -13,6 +13,8 @@ func (e *Explanation) why() string {
 	switch {
 	case !e.Basis.Holds:
 		return "Not a member because " + e.whyUnknown() + "."
+	case e.Filling:
+		return "As it was before the rule changed: what it reads is being filled from the events' topics, and it decides nothing before that is done."
 	case e.Member && holds(e.When):
 		return "A member because " + because(e.When) + "."
 	case e.Member && holds(e.StayWhile):

@@ -22,8 +22,13 @@ type Explanation struct {
 	Since  string `json:"since,omitempty"` // of a member
 	Why    string `json:"why"`             // one sentence
 	Rule   Rule   `json:"rule"`
+	// Filling says that the rule is new here, and what it reads is being filled
+	// from the events' topics; CoverageFrom since when that is complete where it
+	// is not all there.
+	Filling      bool   `json:"filling,omitempty"`
+	CoverageFrom string `json:"coverageFrom,omitempty"`
 	// When and StayWhile are how the conditions stand; nil where the basis does
-	// not hold, because then nothing is known that they could be asked of.
+	// not hold, or while the rule is filled, because then they cannot be asked.
 	When          *rules.Part `json:"when"`
 	StayWhile     *rules.Part `json:"stayWhile,omitempty"`
 	DwellUntil    string      `json:"dwellUntil,omitempty"`    // min_dwell keeps the member in until then

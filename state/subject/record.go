@@ -121,8 +121,11 @@ func (r *Record) Clone() *Record {
 		p.Basis.Grants, p.Traits = slices.Clone(p.Basis.Grants), slices.Clone(p.Traits)
 		p.Leaves, p.Members, p.Armed = slices.Clone(p.Leaves), slices.Clone(p.Members), slices.Clone(p.Armed)
 		for j := range p.Leaves {
-			p.Leaves[j].Times, p.Leaves[j].Values = slices.Clone(p.Leaves[j].Times), slices.Clone(p.Leaves[j].Values)
+			p.Leaves[j] = p.Leaves[j].Clone()
 		}
+	}
+	if r.Shadow != nil {
+		c.Shadow = r.Shadow.Clone()
 	}
 	return &c
 }

@@ -2,6 +2,7 @@ package subject
 
 import (
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -115,6 +116,32 @@ func TestIDs(t *testing.T) {
 	}
 	if UserID.String() != "userId" || AnonymousID.String() != "anonymousId" {
 		t.Error("id types are named wrongly")
+	}
+}
+
+// TestClones changes every slice of a copy.
+func TestClones(t *testing.T) {
+	whole := func() *Record {
+		p := Purpose{Key: "p", Basis: Basis{Grants: []Grant{{At: 1}}}, Traits: []Trait{{Key: "t", Time: 1}},
+			Leaves: []Leaf{{Key: 1, Times: []Instant{1}, Values: []Value{OfInt(1)}}}, Members: []Membership{{Segment: 1}}, Armed: []Armed{{At: 1}}}
+		return &Record{ID: ID{Value: "u"}, Purposes: []Purpose{p}, Messages: []Message{{Hash: 1}}}
+	}
+	r := whole()
+	r.Shadow = whole()
+	c := r.Clone()
+	if !reflect.DeepEqual(r, c) {
+		t.Errorf("%+v is copied as %+v", r, c)
+	}
+	for _, c := range []*Record{c, c.Shadow} {
+		p := &c.Purposes[0]
+		c.Messages[0].Hash, p.Basis.Grants[0].At, p.Traits[0].Time, p.Members[0].Segment, p.Armed[0].At = 2, 2, 2, 2, 2
+		p.Leaves[0].Times[0], p.Leaves[0].Values[0] = 2, OfInt(2)
+		p.Leaves[0].Key, p.Key = 2, "q"
+	}
+	want := whole()
+	want.Shadow = whole()
+	if !reflect.DeepEqual(r, want) {
+		t.Errorf("a change of the copy makes %+v", r)
 	}
 }
 
