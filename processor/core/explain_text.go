@@ -276,7 +276,7 @@ func evidenceText(e *rules.Evidence) string {
 		text += fmt.Sprintf(", %d waiting, the next counts from %s", e.Waiting, e.NextEnters)
 	}
 	if e.Left > 0 {
-		text += fmt.Sprintf(", %d no longer", e.Left)
+		text += fmt.Sprintf(", %d before the window", e.Left)
 	}
 	if e.Truncated {
 		text += "; the oldest evidence was dropped (max_subject_bytes)"
