@@ -49,15 +49,17 @@ segments:
   - {key: viewed, purpose: marketing, when: 'events("Viewed").exists()'}
 `
 
-// holdingBack is a Fetcher that gives nothing of what is read again while it holds.
+// holdingBack is a Fetcher that gives nothing of what is read again while it
+// holds, but for some pieces at first.
 type holdingBack struct {
 	stream.Fetcher
-	holds atomic.Bool
+	holds  atomic.Bool
+	pieces atomic.Int64
 }
 
 func (h *holdingBack) Fetch(ctx context.Context, at []stream.Position, o stream.FetchOptions, b *stream.Buffer) ([]stream.Fetched, error) {
 	again := len(at) > 0 && at[0].Topic == events && o.MaxWait == 0
-	if again && h.holds.Load() {
+	if again && h.holds.Load() && h.pieces.Add(-1) < 0 {
 		return []stream.Fetched{{Topic: at[0].Topic, Partition: at[0].Partition, Next: at[0].Offset, HighWatermark: at[0].Offset, LastStable: at[0].Offset}}, nil
 	}
 	return h.Fetcher.Fetch(ctx, at, o, b)
@@ -299,6 +301,56 @@ func TestNewPurposeReadsDecisionsAgain(t *testing.T) {
 	}
 	if found := l.places(t, "payload of canary-given-2b"); len(found) == 0 {
 		t.Error("the search finds nothing of what was allowed")
+	}
+}
+
+// What a shadow holds goes with a withdrawal, as what the record holds does.
+func TestWithdrawalDeletesShadows(t *testing.T) {
+	const id = "canary-withdraws-6f1"
+	l := newLab(t, labConfig{rules: traceRules, partitions: 1})
+	h := &holdingBack{Fetcher: l.fetcher}
+	l.fetcher = h
+	l.cfg.closeRecords, l.cfg.BatchBytes = 1, 2000
+	l.produceTraces(id, "given")
+	for i := range 200 {
+		l.produce(track("other", "Order Completed", fmt.Sprint("m", i), ago(time.Minute)))
+	}
+	newest := func() (payload bool) {
+		for _, rec := range l.readTopic(Topics{l.cfg.Group}.Changelog()) {
+			if strings.Contains(string(rec.Value), id) {
+				payload = strings.Contains(string(rec.Value), "payload of")
+			}
+		}
+		return payload
+	}
+	r := l.start()
+	r.caughtUp()
+	h.pieces.Store(2)
+	h.holds.Store(true)
+	_, err := r.reload(strings.NewReplacer(`"3d"`, `"4d"`, `traits.country == "DE"`, `traits.country != "DE"`).Replace(traceRules), false)
+	must(t, err)
+	eventually(t, "some events are read again", func() bool { return h.pieces.Load() < 0 })
+	shadowed := false
+	eventually(t, "the record has a shadow that holds something", func() bool {
+		return r.inspect(0, func(p *partitionLoop) {
+			rec, err := p.image.Get(subject.ID{Value: id})
+			must(t, err)
+			shadowed = rec.Shadow != nil && len(rec.Shadow.Purpose("profiling").Leaves) > 0
+		}) && shadowed
+	})
+	if !newest() {
+		t.Error("the search finds nothing of what is kept")
+	}
+	l.produce(decision(id, "profiling", "withdrawn", ago(time.Second)), decision(id, "marketing", "withdrawn", ago(time.Second)))
+	eventually(t, "the withdrawal is in force", func() bool { return l.membersOf(r, id) == "" })
+	if newest() {
+		t.Error("the newest record still holds what was kept")
+	}
+	h.holds.Store(false)
+	r.changed()
+	r.stop()
+	if got := l.membersIn(l.changes()); newest() || strings.Contains(got, id) {
+		t.Errorf("something came back; members are %s", got)
 	}
 }
 

@@ -115,7 +115,10 @@ func (o *observer) fill() {
 	o.t.Helper()
 	_, err := o.r.reload(strings.Replace(movingRules, "avg(properties", "where(properties.total > 1).avg(properties", 1), false)
 	must(o.t, err)
-	eventually(o.t, "events are to be read again", func() bool { o.look(); return o.r.metric(o.t, "segmentd_backfill_remaining_records") > 0 })
+	eventually(o.t, "events are to be read again", func() bool {
+		o.look()
+		return o.moved["segmentd_backfill_remaining_records{partition=0}"] || o.moved["segmentd_backfill_remaining_records{partition=1}"]
+	})
 	o.r.changed()
 	o.look()
 }
@@ -159,7 +162,8 @@ func (o *observer) lag(l *lab) {
 	_, err := tx.Produce(background(o.t), messagesOf(l, track("u1", "Order Completed", "hung", time.Now())))
 	must(o.t, err)
 	l.holdClock(time.Now().Add(time.Minute)) // older than the partition's clock is behind
-	eventually(o.t, "the input lags", func() bool { o.look(); return o.r.metric(o.t, "segmentd_input_lag_seconds") > 0 })
+	eventually(o.t, "the input lags", func() bool { return o.r.metric(o.t, "segmentd_input_lag_seconds") > 0 })
+	o.look()
 	must(o.t, tx.Commit(background(o.t)))
 	l.releaseClock()
 	o.r.read()
