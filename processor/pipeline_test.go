@@ -22,7 +22,7 @@ import (
 // subject that never stopped: its stops are read ahead.
 func TestBacklogEqualsReplay(t *testing.T) {
 	h := newHistory(seed(t), 3000)
-	l := newLab(t, labConfig{partitions: 3})
+	l := newLab(t, labConfig{rules: rememberingRules, partitions: 3})
 	l.produce(h.all()...)
 	r := l.start()
 	r.caughtUp()
@@ -93,7 +93,7 @@ func each(t testing.TB, b *bytes.Buffer, f func(id string, at time.Time, line st
 // decision is read when what came before it has been applied.
 func TestStopsInStepEqualReplay(t *testing.T) {
 	h := newHistory(seed(t), 800)
-	l := newLab(t, labConfig{partitions: 1})
+	l := newLab(t, labConfig{rules: rememberingRules, partitions: 1})
 	l.holdClock(h.events[0].at)
 	r := l.start()
 	all := h.all()

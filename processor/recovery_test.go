@@ -32,7 +32,7 @@ func TestBatchesAndStopsChangeNothing(t *testing.T) {
 		crash      bool
 	}{{"large", 1 << 20, 0, false}, {"tiny", 1, 0, false}, {"stopped", 2000, 3, false}, {"crashed", 2000, 3, true}} {
 		t.Run(c.name, func(t *testing.T) {
-			l := newLab(t, labConfig{})
+			l := newLab(t, labConfig{rules: rememberingRules})
 			l.cfg.BatchBytes = c.batchBytes
 			l.produce(h.decisions...)
 			l.holdClock(h.events[0].at)
@@ -103,7 +103,7 @@ func TestImageIsRestored(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			h := newHistory(seed(t), 1500)
-			l := newLab(t, labConfig{})
+			l := newLab(t, labConfig{rules: rememberingRules})
 			third := len(h.events) / 3
 			l.produce(h.decisions...)
 			l.produce(h.events[:third]...)
@@ -161,7 +161,7 @@ func TestImageOfAnotherChangelogIsThrownAway(t *testing.T) {
 		{"longer", func(l *lab) { l.elsewhere(4) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			l := newLab(t, labConfig{partitions: 1})
+			l := newLab(t, labConfig{rules: rememberingRules, partitions: 1})
 			l.holdClock(ago(time.Hour))
 			l.produce(given("u1", "marketing", ago(48*time.Hour)), track("u1", "Order Completed", "m1", ago(47*time.Hour)))
 			r := l.start()
@@ -215,7 +215,7 @@ func (l *lab) elsewhere(n int) {
 // carried it out; the processor recovers each time and publishes once.
 func TestFailingTransactions(t *testing.T) {
 	h := newHistory(seed(t), 1500)
-	l := newLab(t, labConfig{partitions: 1})
+	l := newLab(t, labConfig{rules: rememberingRules, partitions: 1})
 	l.cfg.BatchBytes = 2000
 	f := &faults{every: 5}
 	inner := l.transactor

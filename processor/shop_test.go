@@ -37,7 +37,11 @@ segments:
   - {key: ever_bought, purpose: profiling, when: 'orders.exists()'}
   - {key: refunder, purpose: fraud, when: 'events("Order Refunded").within("5d").count() >= 2'}
   - {key: often_refunder, purpose: fraud, when: 'events("Order Refunded").count() >= 5'}
-  - {key: regrets, purpose: marketing, when: 'orders.within("20d").followed_by(events("Order Refunded"), "3d").exists()'}
+`
+
+// rememberingRules are shopRules and such whose answers depend on sequences, days
+// and answers given before: what these are depends on when history arrives.
+const rememberingRules = shopRules + `  - {key: regrets, purpose: marketing, when: 'orders.within("20d").followed_by(events("Order Refunded"), "3d").exists()'}
   - {key: content, purpose: marketing, when: 'orders.within("20d").not_followed_by(events("Order Refunded"), "2d").count() >= 2', cooldown: 1d}
   - {key: loyal, purpose: profiling, when: 'held(segment("ever_bought"), "5d")'}
   - {key: daily, purpose: marketing, when: 'events("*").since_midnight(3, "Europe/Berlin").days("Europe/Berlin") >= 2', min_dwell: 12h}

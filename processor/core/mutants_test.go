@@ -22,16 +22,17 @@ var mutants = []mutant{
 		"		if oldest = after(at, -w.span); !aged || !w.retained {\n			oldest = after(oldest, 1)\n		}", "		oldest = after(at, -w.span)"},
 	{"an event leaves its window a microsecond late", "rules/window.go", "		end = after(t, w.span)\n", "		end = after(t, w.span+1)\n"},
 	{"since_midnight forgets the day of T", "rules/zone.go", "m.zone.start(m.zone.day(t) + m.days + 1)", "m.zone.start(m.zone.day(t) + m.days)"},
-	{"a day is 24 hours", "rules/zone.go", "	for z.start(day+1) <= t {\n		day++\n	}\n	return day", "	return int64(t-z.start(0)) / 86400e6"},
+	{"a day is 24 hours", "rules/zone.go", "	for z.start(day+1) <= t {\n		day++\n	}\n	return day", "	_ = day\n	return int64(t-z.start(0)) / 86400e6"},
 	{"<= for < where t < T − d turns", "rules/compile_rule.go", "	if c.op == less || c.op == greaterEqual {", "	if c.op == lessEqual || c.op == greater {"},
 	{"the suffix of a sum is pruned one too early", "rules/leaf.go", "if c := sum.Cmp(g.goal); c > 0 || c == 0 && !g.strict {\n			return i\n", "if c := sum.Cmp(g.goal); c > 0 || c == 0 && !g.strict {\n			return i + 1\n"},
 	{"count == n keeps n", "rules/compile_leaf.go", "	if op == equal || op == notEqual {\n		return n + 1\n	}", ""},
 	{"distinct keeps the oldest of each value", "rules/leaf.go", "		s.Times[i-1], s.Values[i-1] = e.at, v\n", "		s.Times[i-1], s.Values[i-1] = s.Times[i-1], v\n"},
 	{"a late event is put at the end", "rules/leaf.go", "	i := firstFrom(s.Times, after(e.at, 1))\n", "	i := len(s.Times)\n"},
-	{"a follower may come at the same instant and before", "rules/sequence.go", "	for j := next; j < len(s.Times)", "	for j := min(next, i); j < len(s.Times)"},
-	{"a follower at its deadline is too late", "rules/sequence.go", "s.Times[j] <= deadline; j++", "s.Times[j] < deadline; j++"},
-	{"not_followed_by does not wait", "rules/sequence.go", "	if f.never && v.At < deadline {\n		return false\n	}\n", ""},
+	{"an event follows itself", "rules/sequence.go", "			if q.followed(f, s, v, m.head(key)) == f.never {", "			if (m.held[i]&follower != 0 && by == nil || q.followed(f, s, v, m.head(key))) == f.never {"},
+	{"a follower at its deadline is too late", "rules/sequence.go", "s.Times[j] <= deadline; j = m.links[j]", "s.Times[j] < deadline; j = m.links[j]"},
+	{"not_followed_by does not wait", "rules/sequence.go", "	if f.never && v.At < deadline {\n		return true\n	}\n", ""},
 	{"no timer where the time for a follower is over", "rules/sequence.go", "			if f.never {\n				next = min", "			if f.never && f.within < 0 {\n				next = min"},
+	{"a correlated step takes any follower", "rules/sequence.go", "				key = by.later(v)", "				key = by.earlier(v)"},
 	{"ties of most_frequent go to the oldest", "rules/leaf_read.go", "f.count(e.values[i]); n > most {", "f.count(e.values[i]); n >= most {"},
 	{"a period includes its far edge", "rules/periods.go", "int64(v.At-e.times[i]) / p.width", "max(int64(v.At-e.times[i])-1, 0) / p.width"},
 	{"held goes on over a break", "rules/mark.go", "	} else {\n		m.clear(v.Purpose)\n	}", "	}"},
@@ -42,7 +43,7 @@ var mutants = []mutant{
 	{"a leaf is shared across purposes", "rules/compile_leaf.go", `what + " of " + src.text() + " for " + s.set.purposes[s.purpose()].Key`, `what + " of " + src.text()`},
 	{"an armed timer is never moved back", "state/subject/record.go", "		p.Armed[i].At = at\n		return", "		p.Armed[i].At = max(at, p.Armed[i].At)\n		return"},
 	{"a late event moves the clock back", "processor/core/event.go", "	late := ev.Time < r.Clock\n	r.Clock = max(r.Clock, ev.Time)", "	late := ev.Time < r.Clock\n	r.Clock = ev.Time"},
-	{"timers at an input's own instant fire before it", "processor/core/timer.go", "	if flip < to {", "	if flip <= to {"},
+	{"timers at an input's own instant fire before it", "processor/core/timer.go", "	if c.by(flip, false) {", "	if c.by(flip, true) {"},
 	{"dependents are not decided", "processor/core/engine.go", "		e.marks.add(d, onward)", "		_ = onward"},
 	{"evidence of the former period stays", "processor/core/decide.go", "		n, _ := slices.BinarySearch(l.Times, since)", "		n := 0 * int(since)"},
 	{"a grant ahead is in force at once", "processor/core/decide.go", "	case at > r.Clock && at > reached:", "	case at > r.Clock && at > reached && false:"},
@@ -97,7 +98,7 @@ func (m mutant) plant(t *testing.T, source string) {
 		t.Fatal(err)
 	}
 	for _, pkg := range suite {
-		c := exec.Command("go", "test", "-short", "-failfast", "-overlay", list, pkg)
+		c := exec.Command("go", "test", "-short", "-failfast", "-timeout", "4m", "-overlay", list, pkg)
 		c.Dir = root
 		out, err := c.CombinedOutput()
 		if strings.Contains(string(out), "[build failed]") || strings.Contains(string(out), "[setup failed]") {
