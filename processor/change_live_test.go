@@ -398,7 +398,7 @@ func TestRulesThatCannotBeTold(t *testing.T) {
 			h := newHistory(seed(t), 600)
 			l := newLab(t, labConfig{})
 			l.cfg.AllowRemovals = true
-			l.holdClock(h.events[len(h.events)-1].at)
+			l.holdClock(h.events[0].at)
 			half := len(h.events) / 2
 			l.produce(h.decisions...)
 			l.produce(h.events[:half]...)
