@@ -9,8 +9,12 @@ import (
 	"io"
 	"io/fs"
 	"math/rand/v2"
+	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/segmentd/segmentd/processor/core/cdnow"
 	"github.com/segmentd/segmentd/processor/core/oracle"
@@ -133,26 +137,46 @@ func describe(b *strings.Builder, changes []oracle.Change) {
 // random rules and streams: every change, its instant, reason, cause and version.
 // -first-seed and -seeds choose the cases. One that fails is shrunk.
 func TestEngineAgreesWithOracle(t *testing.T) {
+	var group errgroup.Group
+	var rulesOnStreams atomic.Int64
+	workers := uint64(runtime.GOMAXPROCS(0))
+	for w := range workers {
+		group.Go(func() error {
+			for seed := *firstSeed + w; seed < *firstSeed+uint64(*seeds); seed += workers {
+				c := oracle.Generate(rand.New(rand.NewPCG(seed, 1)))
+				if err := agrees(seed, c); err != nil {
+					return err
+				}
+				rulesOnStreams.Add(int64(strings.Count(c.Text, "when:")))
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("seeds %d to %d: %d rules on streams, no difference", *firstSeed, *firstSeed+uint64(*seeds)-1, rulesOnStreams.Load())
+}
+
+// agrees compares one case; the error tells the difference, shrunk.
+func agrees(seed uint64, c oracle.Case) error {
 	disagree := func(c oracle.Case) (string, error) {
 		return disagreement(c.Rules, c.Inputs, oracle.Options{Until: c.Until})
 	}
-	for seed := *firstSeed; seed < *firstSeed+uint64(*seeds); seed++ {
-		c := oracle.Generate(rand.New(rand.NewPCG(seed, 1)))
-		d, err := disagree(c)
-		if err != nil {
-			t.Fatalf("seed %d: %v\nrules:\n%s", seed, err, c.Text)
-		}
-		if d == "" {
-			continue
-		}
-		small := oracle.Shrink(c, func(c oracle.Case) bool {
-			d, err := disagree(c)
-			return err == nil && d != ""
-		})
-		d, _ = disagree(small)
-		t.Fatalf("seed %d (run with -first-seed %d -seeds 1), shrunk: %s\nrules:\n%s\ninputs, until %s:\n%s",
-			seed, seed, d, small.Text, small.Until, strings.Join(small.Inputs, "\n--\n"))
+	d, err := disagree(c)
+	if err != nil {
+		return fmt.Errorf("seed %d: %w\nrules:\n%s", seed, err, c.Text)
 	}
+	if d == "" {
+		return nil
+	}
+	small := oracle.Shrink(c, func(c oracle.Case) bool {
+		d, err := disagree(c)
+		return err == nil && d != ""
+	})
+	d, _ = disagree(small)
+	return fmt.Errorf("seed %d (run with -first-seed %d -seeds 1), shrunk: %s\nrules:\n%s\ninputs, until %s:\n%s",
+		seed, seed, d, small.Text, small.Until, strings.Join(small.Inputs, "\n--\n"))
 }
 
 // TestEngineAgreesWithOracleOnCDNOW compares every change on a real history.
