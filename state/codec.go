@@ -12,8 +12,8 @@ import (
 // when they next change.
 const CodecVersion = 2
 
-// The format of a record, version 2. Version 1 has no shadows. Integers are varints unless said
-// otherwise (uvarint: unsigned; hashes and leaf keys: fixed, big-endian).
+// The format of a record, version 2. Version 1 has no shadows, and no runs of
+// memberships. Integers are varints unless said otherwise (uvarint: unsigned; hashes and leaf keys: fixed, big-endian).
 //
 //	version byte | flags byte | id | uvarint Version
 //	time Clock (from 0) | time Next
@@ -24,7 +24,10 @@ const CodecVersion = 2
 //	    uvarint n, then n traits: key | time | value
 //	    uvarint n, then n leaves: key 4 | uvarint count<<2 | truncated<<1 | has values
 //	        | run of count times, or references to the table | values, newest last
-//	    uvarint n, then n members: segment 4 | time since
+//	    uvarint n, then n members: segment 4 | time since; or, from 4 members on,
+//	        uvarint m | run of m different times, and n members: segment 4 | its
+//	        place in the run, counted from the newest (m is 0, and the members
+//	        are as above, where one was in long ago)
 //	uvarint n, then n messages: hash 8 | time (from the one before)
 //	where the flags say so, to the end: the shadow, a record of the present
 //	version, without an id and without a shadow
@@ -252,13 +255,7 @@ func (e *encoder) purpose(p *subject.Purpose) {
 		e.b = appendValue(e.b, t.Value)
 	}
 	e.leaves(p.Leaves)
-	e.uvarint(uint64(len(p.Members)))
-	for i := range p.Members {
-		m := &p.Members[i]
-		mustAscend(i == 0 || p.Members[i-1].Segment < m.Segment)
-		e.b = binary.BigEndian.AppendUint32(e.b, m.Segment)
-		e.time(m.Since)
-	}
+	e.members(p.Members)
 }
 
 func (e *encoder) basis(s *subject.Basis) {

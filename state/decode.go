@@ -27,17 +27,19 @@ func DecodeRecord(b []byte) (*subject.Record, error) {
 // Decoder decodes records one after the other and keeps its working memory.
 // The zero Decoder is ready. Not safe for concurrent use.
 type Decoder struct {
-	b     []byte // what is left
-	bad   bool
-	unit  int64
-	clock subject.Instant
-	names map[string]string // purpose and trait keys met so far
+	b       []byte // what is left
+	bad     bool
+	version byte
+	unit    int64
+	clock   subject.Instant
+	names   map[string]string // purpose and trait keys met so far
 
 	shadowed bool // the record has a shadow
 	tabled   bool // and a table of times
 	shared   []subject.Instant
 	used     []bool // which of them leaves refer to
 	merge    []subject.Instant
+	sinces   []subject.Instant // of memberships
 
 	record   subject.Record
 	purposes []subject.Purpose
@@ -111,6 +113,7 @@ func (d *Decoder) parse(b []byte, may bool) error {
 		return fmt.Errorf("record format %d: %w", version, ErrNewerVersion)
 	}
 	d.require(version >= 1)
+	d.version = version
 	flags := d.byte()
 	unit := int(flags&flagUnitMask) >> flagUnitShift
 	if flags&^knownFlags(version) != 0 || unit >= len(timeUnits) || d.bad {
@@ -243,16 +246,6 @@ func (d *Decoder) readLeaves() int {
 			}
 		}
 		d.leaves, d.counts = append(d.leaves, l), append(d.counts, count)
-	}
-	return n
-}
-
-func (d *Decoder) readMembers() int {
-	n := d.count(minMemberBytes)
-	for i := range n {
-		m := subject.Membership{Segment: d.uint32(), Since: d.time()}
-		d.require(i == 0 || d.members[len(d.members)-1].Segment < m.Segment)
-		d.members = append(d.members, m)
 	}
 	return n
 }
