@@ -63,7 +63,7 @@ func (z *zone) findStart(day int) subject.Instant {
 		_, offset := local.Zone()
 		_, end := local.ZoneBounds()
 		at := max(from, midnight-int64(offset))
-		if end.IsZero() || at < end.Unix() {
+		if end.IsZero() || end.Unix() <= from || at < end.Unix() { // the end may be wrong beyond a zone's table
 			return instantOf(time.Unix(at, 0))
 		}
 		from = end.Unix()
