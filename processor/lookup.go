@@ -124,6 +124,8 @@ func (p *partition) memberships(id subject.ID) (memberships []Membership, found 
 // partitions of this instance since they were restored.
 type SegmentInfo struct {
 	Key, Name, Description, Purpose, When string
+	StayWhile                             string        // "": none
+	MinDwell, Cooldown                    time.Duration // 0: none
 	Members, Entered, Exited              int64
 	Coverage                              *Coverage // nil: all that the rule reads is there
 }
@@ -136,7 +138,8 @@ func (p *Processor) Segments() []SegmentInfo {
 	infos := make([]SegmentInfo, len(set.Segments))
 	for i := range set.Segments {
 		s := &set.Segments[i]
-		infos[i] = SegmentInfo{Key: s.Key, Name: s.Name, Description: s.Description, Purpose: set.Purposes[s.Purpose].Key, When: s.When}
+		infos[i] = SegmentInfo{Key: s.Key, Name: s.Name, Description: s.Description, Purpose: set.Purposes[s.Purpose].Key, When: s.When,
+			StayWhile: s.StayWhile, MinDwell: s.MinDwell, Cooldown: s.Cooldown}
 		for _, loop := range p.running {
 			loop.table.Load().addTo(&infos[i])
 		}

@@ -3,6 +3,7 @@ package rules
 import (
 	"errors"
 	"math"
+	"time"
 )
 
 var errDuration = errors.New("not a duration: write a whole number and one of s, m, h, d, w, as in 30d")
@@ -39,3 +40,7 @@ func parseDuration(s string) (micros int64, err error) {
 	}
 	return micros, nil
 }
+
+// DurationText writes a duration of whole seconds as rules do, in the largest
+// unit that leaves no rest: 90m, 7d.
+func DurationText(d time.Duration) string { return durationText(d.Microseconds()) }

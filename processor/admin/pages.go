@@ -7,8 +7,10 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/segmentd/segmentd/processor"
+	"github.com/segmentd/segmentd/rules"
 	"github.com/segmentd/segmentd/state/subject"
 )
 
@@ -180,10 +182,21 @@ type segmentJSON struct {
 	Description string `json:"description,omitempty"`
 	Purpose     string `json:"purpose"`
 	When        string `json:"when"`
+	StayWhile   string `json:"stayWhile,omitempty"`
+	MinDwell    string `json:"minDwell,omitempty"` // as rules write durations
+	Cooldown    string `json:"cooldown,omitempty"`
 	Members     int64  `json:"members"`
 	Entered     int64  `json:"entered"`
 	Exited      int64  `json:"exited"`
 	coverageJSON
+}
+
+// lengthOf writes a duration as rules do; "" for none.
+func lengthOf(d time.Duration) string {
+	if d == 0 {
+		return ""
+	}
+	return rules.DurationText(d)
 }
 
 func (s *Server) segments(w http.ResponseWriter, _ *http.Request) {
@@ -191,7 +204,8 @@ func (s *Server) segments(w http.ResponseWriter, _ *http.Request) {
 		Segments []segmentJSON `json:"segments"`
 	}{[]segmentJSON{}}
 	for _, g := range s.deps.Processor.Segments() {
-		out.Segments = append(out.Segments, segmentJSON{g.Key, g.Name, g.Description, g.Purpose, g.When, g.Members, g.Entered, g.Exited, coverageOf(g.Coverage)})
+		out.Segments = append(out.Segments, segmentJSON{g.Key, g.Name, g.Description, g.Purpose, g.When, g.StayWhile, lengthOf(g.MinDwell), lengthOf(g.Cooldown),
+			g.Members, g.Entered, g.Exited, coverageOf(g.Coverage)})
 	}
 	writeJSON(w, http.StatusOK, "application/json", out)
 }
