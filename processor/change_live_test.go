@@ -304,6 +304,30 @@ func TestNewPurposeReadsDecisionsAgain(t *testing.T) {
 	}
 }
 
+// A purpose whose terms change keeps those in whom they still hold, and says so
+// of nobody else; those in whom they hold no longer leave at once.
+func TestChangedPolicyDecidesWhoStays(t *testing.T) {
+	l := newLab(t, labConfig{rules: clockRules, partitions: 1})
+	at := ago(40 * day)
+	l.holdClock(at)
+	l.produce(given("renewed", "marketing", at), given("renewed", "marketing", at.Add(30*day)), given("lapsed", "marketing", at),
+		track("renewed", "Order Completed", "m1", at.Add(time.Hour)), track("lapsed", "Order Completed", "m2", at.Add(time.Hour)),
+		track("renewed", "Order Completed", "m3", at.Add(35*day)), track("lapsed", "Order Completed", "m4", at.Add(35*day)))
+	r := l.start()
+	r.read()
+	before := bySubject(l.changes())
+	_, err := r.reload(strings.Replace(clockRules, "retention: 400d", "retention: 400d, consent_expires_after: 20d", 1), false)
+	must(t, err)
+	r.changed()
+	r.stop()
+	after := bySubject(l.changes())
+	for id, want := range map[string]string{"renewed": "", "lapsed": "buyer exited rule_changed, known exited rule_changed"} {
+		if got := since(after[subject.ID{Value: id}], before[subject.ID{Value: id}]); got != want {
+			t.Errorf("%s: %q, want %q", id, got, want)
+		}
+	}
+}
+
 // What a shadow holds goes with a withdrawal, as what the record holds does.
 func TestWithdrawalDeletesShadows(t *testing.T) {
 	const id = "canary-withdraws-6f1"

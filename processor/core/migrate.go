@@ -117,14 +117,15 @@ func (m *Migration) Note(r *subject.Record, d subject.Decision) (changed bool) {
 // partition's clock have fired, one of the new set. It reports whether the
 // record must be saved.
 func (m *Migration) Migrate(r *subject.Record, clock subject.Instant) (changed bool) {
-	next, version, was := r.Next, r.Version, r.Clock
+	next, version, was, messages := r.Next, r.Version, r.Clock, len(r.Messages)
 	at := max(r.Clock, clock)
 	for i := range r.Purposes {
 		r.Purposes[i].Armed, r.Purposes[i].Indexed = nil, false
 	}
 	m.leave(r, at)
 	changed = m.dropPurposes(r)
-	changed = m.rebase(r, at) || r.Shadow != nil || changed
+	rebased := m.rebase(r, at)
+	changed = rebased || r.Shadow != nil || changed
 	r.Shadow = nil
 	for i := range r.Purposes {
 		if pi, ok := m.change.To.PurposeIndex(r.Purposes[i].Key); ok {
@@ -133,6 +134,12 @@ func (m *Migration) Migrate(r *subject.Record, clock subject.Instant) (changed b
 	}
 	m.engine.hold = m.before
 	m.engine.index(r)
+	if rebased && at > r.Clock {
+		// Its bases are those of this instant: none of their grants is still to come.
+		r.Clock = at
+		m.engine.markArmed(r, at)
+		m.engine.decide(r, at)
+	}
 	changed = m.settleNoted(r) || changed
 	m.decideLists(r)
 	m.engine.advance(r, clock, false)
@@ -140,7 +147,7 @@ func (m *Migration) Migrate(r *subject.Record, clock subject.Instant) (changed b
 	m.decide(r, at, func(p *migratedPurpose) []int { return p.decided }, subject.ByRuleChanged)
 	forgetUnknown(r)
 	m.engine.rearm(r)
-	return changed || r.Next != next || r.Version != version || r.Clock != was
+	return changed || r.Next != next || r.Version != version || r.Clock != was || len(r.Messages) != messages
 }
 
 // leave exits the segments that are gone.

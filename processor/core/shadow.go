@@ -119,7 +119,7 @@ func (m *Migration) discard() { m.shadow.Changes = m.shadow.Changes[:0] }
 // decided. It reports whether the record must be saved.
 func (m *Migration) TakeOver(r *subject.Record, clock subject.Instant) (changed bool) {
 	e := m.engine
-	next, version, was, had := r.Next, r.Version, r.Clock, r.Shadow != nil
+	next, version, was, messages, had := r.Next, r.Version, r.Clock, len(r.Messages), r.Shadow != nil
 	s := m.shadowOf(r)
 	m.fire(s, clock)
 	m.reach(s, max(r.Clock, clock))
@@ -142,7 +142,7 @@ func (m *Migration) TakeOver(r *subject.Record, clock subject.Instant) (changed 
 	m.stick(r, s)
 	forgetUnknown(r)
 	e.rearm(r)
-	return changed || had || r.Next != next || r.Version != version || r.Clock != was
+	return changed || had || r.Next != next || r.Version != version || r.Clock != was || len(r.Messages) != messages
 }
 
 // reach decides all of a shadow that may flip by an instant as of it, as its
