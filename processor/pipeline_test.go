@@ -98,9 +98,7 @@ func TestStopsInStepEqualReplay(t *testing.T) {
 	r := l.start()
 	all := h.all()
 	slices.SortStableFunc(all, func(a, b record) int { return a.at.Compare(b.at) })
-	for all[len(all)-1].topic != events {
-		all = all[:len(all)-1]
-	}
+	all = append(all, track("last", "Page Viewed", "end", all[len(all)-1].at.Add(time.Hour))) // the clock passes every decision
 	for at := 0; at < len(all); {
 		end := at + 1
 		for end < len(all) && all[end].topic == all[at].topic && all[at].topic == events {
