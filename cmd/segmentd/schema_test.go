@@ -9,9 +9,12 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"gopkg.in/yaml.v3"
+
+	"github.com/segmentd/segmentd/rules"
 )
 
 // schemaFile writes a schema to a file, as people do for their editors, and
@@ -106,5 +109,23 @@ func TestSchemasHoldForDocuments(t *testing.T) {
 	}
 	if validated[rulesSchema] < 8 || validated[testSchema] < 4 {
 		t.Errorf("only %d rule files and %d test files were found", validated[rulesSchema], validated[testSchema])
+	}
+}
+
+// TestReadmeNamesItsRuleSet compares the hash in README.md's outputs with that of
+// the rules it shows first.
+func TestReadmeNamesItsRuleSet(t *testing.T) {
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, problems := rules.Load(fstest.MapFS{"shop.yaml": {Data: []byte(yamlBlock.FindStringSubmatch(string(text))[1])}})
+	if set == nil {
+		t.Fatal(problems)
+	}
+	for _, said := range []string{"(rule set " + set.Hash[:12] + ")", "rule_set=" + set.Hash[:12] + " ", `"ruleSet":"` + set.Hash + `"`} {
+		if !strings.Contains(string(text), said) {
+			t.Errorf("README.md does not say %s", said)
+		}
 	}
 }
