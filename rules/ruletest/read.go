@@ -166,7 +166,11 @@ func (r *reader) known(v rules.YAMLValue, what string, among []string) string {
 		}
 	}
 	if text != "" {
-		v.Errorf("unknown %s '%s'%s", what, text, rules.Hint(text, among))
+		hint := rules.Hint(text, among)
+		if hint == "" && 0 < len(among) && len(among) <= 20 {
+			hint = ": one of " + strings.Join(among, ", ")
+		}
+		v.Errorf("unknown %s '%s'%s", what, text, hint)
 	}
 	return text
 }
