@@ -166,6 +166,14 @@ func overloadMessage(name, applied string, node ast.Expr) string {
 	if target != "" && f.source && target != "events" && target != "dyn" {
 		return fmt.Sprintf("%s() is for a source of events, as in events(\"…\")%s; this is %s", name, f.usage, typeWords(target))
 	}
+	switch {
+	case len(args) == 0 && (target == "" || target == "events" || target == "dyn"):
+		return fmt.Sprintf("%s() does not work without arguments: write %s", name, f.usage)
+	case len(args) == 0:
+		return fmt.Sprintf("%s() is not for %s: write %s", name, typeWords(target), f.usage)
+	case len(args) == 1 && strings.Contains(f.usage, ", ") && name != "exists":
+		return fmt.Sprintf("%s() does not take %s alone: write %s", name, listed(target, args), f.usage)
+	}
 	return fmt.Sprintf("%s() does not take %s: write %s", name, listed(target, args), f.usage)
 }
 
@@ -192,9 +200,6 @@ func listed(target string, args []string) string {
 		words[i] = typeWords(a)
 	}
 	text := strings.Join(words, " and ")
-	if len(args) == 0 {
-		text = "no arguments"
-	}
 	if target != "" && target != "events" {
 		text += " on " + typeWords(target)
 	}

@@ -62,6 +62,9 @@ func diagnose(r []rune) (offset int, message string) {
 			if message = strangeWord(text, tokens, i); message == bareDuration {
 				return tokens[i-1].start, message
 			}
+			if message == "" && isUnquoted(r, tokens, i) {
+				message = fmt.Sprintf("'%s' is not expected here: text is written in quotes, as in events(\"Order Completed\")", text)
+			}
 		case t.kind == textToken:
 			message = strangeText(text)
 		}
@@ -119,6 +122,12 @@ func strangeWord(word string, tokens []token, i int) string {
 		return bareDuration
 	}
 	return ""
+}
+
+// isUnquoted reports whether a word follows another one, as nowhere in a rule.
+func isUnquoted(r []rune, tokens []token, i int) bool {
+	return i > 0 && tokens[i-1].kind == wordToken && string(r[tokens[i].start:tokens[i].end]) != "in" &&
+		string(r[tokens[i-1].start:tokens[i-1].end]) != "in"
 }
 
 var wrongEscape = regexp.MustCompile(`\\[^abfnrtvxXuU0-3"'` + "`" + `?\\]`)
