@@ -125,7 +125,8 @@ func (s *Server) routes(cfg Config) http.Handler {
 }
 
 func notFound(w http.ResponseWriter, _ *http.Request) {
-	problem(w, http.StatusNotFound, "there is no such page; see /v1/segments, /v1/subjects/{id}, /v1/subjects/{id}/explain, /metrics, /livez, /readyz")
+	problem(w, http.StatusNotFound, "there is no such page; see GET /v1/segments, /v1/subjects/{id}, /v1/subjects/{id}/explain, /metrics, /livez, /readyz, "+
+		"and POST /v1/subjects/lookup, /v1/subjects/explain, /v1/admin/reload")
 }
 
 // local serves a page only on loopback and only for requests that name it so
