@@ -274,7 +274,7 @@ func (d *display) close() {
 const demoOutro = `
 Try next:
   segmentd demo --for 0 --listen 127.0.0.1:8080     keep it open; then, in another terminal:
-    curl -s http://127.0.0.1:8080/v1/segments         who many are in which segment
+    curl -s http://127.0.0.1:8080/v1/segments         how many are in which segment
     segmentd members anna-1                           where one customer is
   segmentd check deployments/example/rules          check rules of your own; rules/README.md is their reference
   segmentd replay --rules deployments/example/rules FILE…   run rules over files, without Kafka
