@@ -22,7 +22,7 @@ func verifyCommand() command {
 		name: "verify", summary: "Check that a group's changes topics are exactly once",
 		details: `
 Reads all changes topics of the group, read_committed, and checks that ids are those of their subject and version and
-unique, that each subject's versions have no gap, and that entered and exited alternate for each subject and segment.
+unique, that each subject's versions have no gap, and that entered and exited alternate for each subject and segment on a topic.
 A topic whose oldest records are gone is checked from what is left.`,
 		setup: func(fs *pflag.FlagSet) func(context.Context, *invocation) error {
 			config.AddFlags(fs, "config", "brokers", "group", "log-format", "log-level")
@@ -120,8 +120,12 @@ type verified struct {
 	lowest, highest, count uint64
 	sum                    uint64
 	last                   map[string]uint64 // by topic
-	in                     map[string]bool   // by segment; absent: not known yet
+	in                     map[place]bool    // absent: not known yet
 }
+
+// place is a segment on one topic. A segment whose purpose or output has changed
+// was left on the topic where it was entered, so each topic alternates by itself.
+type place struct{ topic, segment string }
 
 func newVerifier(group string, out io.Writer) *verifier {
 	return &verifier{group: group, out: out, subjects: map[subject.ID]*verified{}}
@@ -151,7 +155,7 @@ func (v *verifier) record(topic string, partition int32, r *stream.Record) {
 	}
 	s := v.subjects[c.Subject]
 	if s == nil {
-		s = &verified{lowest: c.Version, last: map[string]uint64{}, in: map[string]bool{}}
+		s = &verified{lowest: c.Version, last: map[string]uint64{}, in: map[place]bool{}}
 		v.subjects[c.Subject] = s
 	}
 	if last, ok := s.last[topic]; ok && c.Version <= last {
@@ -169,11 +173,11 @@ func (v *verifier) alternates(s *verified, topic string, partition int32, offset
 		clear(s.in)
 		return
 	}
-	entered := c.Kind == subject.Entered
-	if in, known := s.in[c.Segment]; known && in == entered {
+	at, entered := place{topic, c.Segment}, c.Kind == subject.Entered
+	if in, known := s.in[at]; known && in == entered {
 		v.fault(topic, partition, offset, fmt.Sprintf("%s %s twice in a row", c.Kind, c.Segment))
 	}
-	s.in[c.Segment] = entered
+	s.in[at] = entered
 }
 
 // finish checks what only all topics together show.

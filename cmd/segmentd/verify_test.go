@@ -1,0 +1,46 @@
+package main
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/segmentd/segmentd/processor/stream"
+	"github.com/segmentd/segmentd/processor/wire"
+	"github.com/segmentd/segmentd/state/subject"
+)
+
+// Of a segment that has moved to another output its entries and exits are on
+// the topic where it was, and then on the one where it is: verify reads one
+// after the other, whatever their order in time.
+func TestVerifySegmentsThatMoveToAnotherOutput(t *testing.T) {
+	const main, care = "segmentd-changes", "segmentd-care-changes"
+	for name, moved := range map[string]struct {
+		changes []string // topics by version; each enters or exits in turn
+		faults  int64
+	}{
+		"there":          {[]string{main, main, care}, 0},
+		"there and back": {[]string{care, care, main, main, care}, 0},
+		"back again":     {[]string{main, main, care, care, main}, 0},
+		"not left":       {[]string{main, care, main}, 1},
+	} {
+		var out bytes.Buffer
+		v := newVerifier("segmentd", &out)
+		for _, topic := range []string{care, main} {
+			for i, at := range moved.changes {
+				if at != topic {
+					continue
+				}
+				c := subject.Change{Subject: subject.ID{Type: subject.UserID, Value: "ada"}, Segment: "buyer", Kind: subject.Entered, Purpose: "marketing", Version: uint64(i + 1)}
+				if i%2 == 1 {
+					c.Kind = subject.Exited
+				}
+				m := wire.NewEncoder(wire.EncoderOptions{Group: "segmentd"}).Change(&c, wire.Place{Topic: topic})
+				v.record(topic, 0, &stream.Record{Key: m.Key, Value: m.Value, Offset: int64(i)})
+			}
+		}
+		v.finish()
+		if v.faults != moved.faults {
+			t.Errorf("%s: %d faults, want %d:\n%s", name, v.faults, moved.faults, &out)
+		}
+	}
+}
