@@ -187,6 +187,12 @@ func TestRefusedChangesOfRules(t *testing.T) {
 	if done, err := r.reload(strings.Replace(beforeRules, "Offers", "Offers for you", 1), false); err != nil || !done.Changed || len(done.Segments.Changed) > 0 {
 		t.Errorf("other words: %+v %v", done, err)
 	}
+	if done, err := r.reload(strings.Replace(beforeRules, "revision: 3", "revision: 4", 1), false); err != nil || !done.Changed || len(done.Segments.Changed) > 0 {
+		t.Errorf("another revision: %+v %v", done, err)
+	}
+	if _, err := r.reload(beforeRules, true); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "its revision 3 is lower than 4") {
+		t.Errorf("the former revision: %v", err)
+	}
 	r.changed()
 	if l.membersOf(r, "u1") != "gone,listed,waits" {
 		t.Errorf("u1 is in %s", l.membersOf(r, "u1"))
@@ -200,7 +206,7 @@ func TestRefusedChangesOfRules(t *testing.T) {
 		t.Errorf("the start with a removal: %v", err)
 	}
 	l.set = loadRules(t, strings.Replace(beforeRules, "revision: 3", "revision: 1", 1))
-	if err := l.start().fails(); !errors.As(err, &configured) || !strings.Contains(err.Error(), "revision 1 is lower than 3") {
+	if err := l.start().fails(); !errors.As(err, &configured) || !strings.Contains(err.Error(), "revision 1 is lower than 4") {
 		t.Errorf("the start with an older revision: %v", err)
 	}
 	if n := len(l.readTopic(Topics{l.cfg.Group}.Changelog())); n != log {

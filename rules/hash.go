@@ -9,11 +9,14 @@ import (
 	"slices"
 )
 
-// hash returns the digest of what the rule set means: neither files and
-// comments nor the way expressions are written matter.
+// hash returns the digest of what the rule set means and of its revision: neither
+// files and comments nor the way expressions are written matter.
 func (k *compiler) hash(drafts []*ruleDraft) string {
 	h := sha256.New()
 	fmt.Fprintln(h, "segmentd rules 2")
+	if k.set.revision != 0 { // sets that differ in nothing else are two, or a raised revision would not be kept
+		fmt.Fprintln(h, "revision", k.set.revision)
+	}
 	for _, p := range k.set.purposes {
 		fmt.Fprintf(h, "purpose %q %q %s %t %d %d %d %q %q\n", p.Key, p.Description, p.Basis, p.DirectMarketing, p.ConsentExpiresAfter, p.Retention, p.MinAge, p.BirthdateTrait, p.Output)
 	}

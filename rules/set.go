@@ -60,7 +60,7 @@ type Purpose struct {
 // are ready (Kahn), so dependencies always come before their dependents.
 type Set struct {
 	Revision int64
-	Hash     string // hex SHA-256 of the canonical rule set (files' names do not matter, their meaning does)
+	Hash     string // hex SHA-256 of the canonical rule set with its revision (files' names do not matter, their meaning does)
 	Purposes []Purpose
 	Segments []Segment
 	Leaves   []Leaf

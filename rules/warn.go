@@ -54,6 +54,7 @@ func (c *checker) warnUnbounded(set *Set) {
 	for i := range c.rules {
 		rules[c.sections.segments[i].key] = c.formulasOf(i)
 	}
+	told := map[spot]bool{}
 	for i := range set.Leaves {
 		l := &set.Leaves[i]
 		if !l.unbounded() || len(l.Segments) == 0 {
@@ -67,7 +68,8 @@ func (c *checker) warnUnbounded(set *Set) {
 		for _, i := range l.Segments {
 			readers = append(readers, rules[set.Segments[i].Key]...)
 		}
-		at := c.leafSpot(l, readers)
+		at := c.leafSpot(l, readers, told)
+		told[at] = true
 		if l.program.lag > 0 {
 			c.warnf(at, "this keeps every event until it is %s old, so what is kept grows with the number of events", durationText(l.program.lag))
 			continue
@@ -93,11 +95,12 @@ var leafMethods = map[gather][]string{
 }
 
 // leafSpot is the first place of an aggregate that a leaf serves, in so far as
-// the event's name and the kind of aggregate tell.
-func (c *checker) leafSpot(l *Leaf, readers []*formula) spot {
+// the event's name and the kind of aggregate tell; if it can, one of which
+// nothing has been told, so that each leaf has a warning of its own.
+func (c *checker) leafSpot(l *Leaf, readers []*formula, told map[spot]bool) spot {
 	var best spot
 	better := func(at spot) {
-		if best.doc == nil || compareSpots(at, best) < 0 {
+		if best.doc == nil || told[best] && !told[at] || told[best] == told[at] && compareSpots(at, best) < 0 {
 			best = at
 		}
 	}
