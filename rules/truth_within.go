@@ -1,6 +1,8 @@
 package rules
 
 import (
+	"fmt"
+
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/operators"
 )
@@ -38,6 +40,7 @@ func (j *judge) sweepCall(e ast.Expr) {
 		j.in(e)
 	case aggregates[name] && call.IsMemberFunction():
 		j.empty(call)
+		j.turns(call)
 	}
 	if call.IsMemberFunction() {
 		j.sweep(call.Target())
@@ -48,5 +51,22 @@ func (j *judge) sweepCall(e ast.Expr) {
 func (j *judge) sweepAll(all []ast.Expr) {
 	for _, e := range all {
 		j.sweep(e)
+	}
+}
+
+// manyPeriods is above what people look back over (the hours of a month are
+// 720), and far below what costs a machine: a subject is decided, and its record
+// written, each time one of its events moves on.
+const manyPeriods = 1000
+
+// turns reports periods through which every event moves very often.
+func (j *judge) turns(call ast.CallExpr) {
+	if call.FunctionName() != "periods" {
+		return
+	}
+	w, v := j.windowOf(call.Target())
+	if n := w.mostPeriods(microsOf(call.Args()[0])); v.answer != neverHolds && n > manyPeriods {
+		j.found[j.f.at(call.Args()[0].ID())] = fmt.Sprintf(
+			"an event passes through %d periods, and at each the rule is decided again: that costs much; write longer periods or a shorter window", n)
 	}
 }
