@@ -109,7 +109,11 @@ func (s *scope) in(c ast.CallExpr) node {
 	x := s.compile(c.Args()[0])
 	text := infix(x, "in", y)
 	if !y.constant {
-		return judged(text, func(v *View) bool { return contained(x.value(v), y.value(v)) })
+		return judged(text, func(v *View) bool {
+			list := y.value(v)
+			v.scratch.spend(members(list))
+			return contained(x.value(v), list)
+		})
 	}
 	list := y.constantValue()
 	n := judged(text, func(v *View) bool { return contained(x.value(v), list) })

@@ -15,6 +15,15 @@ var totalFields = map[string]any{
 	"items": []any{map[string]any{"p": 2, "q": 3}, map[string]any{"p": 0.5, "q": 4}, map[string]any{"q": 1}},
 	"date":  "2024-01-31", "rfc": "2024-01-31T12:00:00+01:00", "sec": 1706659200, "ms": 1706659200000, "odd key": 7,
 	"words": "  A b  ", "wide": "äöü",
+	"few": numbersTo(900), "many": numbersTo(1100),
+}
+
+// numbersTo lists whole numbers: as many, nested, are within maxTurns or not.
+func numbersTo(n int) (list []any) {
+	for i := range n {
+		list = append(list, i)
+	}
+	return list
 }
 
 var totalTests = map[string]bool{
@@ -59,6 +68,11 @@ var totalTests = map[string]bool{
 	`x.l.filter(i, i < 3) == [1, 2]`: true, `x.none.filter(i, true) == []`: true, `x.n.filter(i, true).size() == 0`: true, `x.m.filter(k, k == "k") == ["k"]`: true,
 	`x.items.map(i, i.p * i.q) == [6, 2, null]`: true, `x.items.map(i, i.q > 1, i.q) == [3, 4]`: true, `x.none.map(i, i) == []`: true, `x.s.map(i, i) == []`: true,
 	`x.items.exists(i, x.l.exists(j, j == i.p))`: true, `x.items.exists(i, x.l.exists(i, i == 0.5))`: false, `x.l.map(i, x.empty.all(j, j == i)).size() == 4`: true,
+	// macros within macros take a bounded number of turns
+	`x.few.all(i, x.few.exists_one(j, j == i))`: true, `x.many.all(i, x.many.exists_one(j, j == i))`: false, `x.many.exists(i, !x.many.exists_one(j, j == i + 0.5))`: true,
+	`x.many.exists(i, i > 1000 && !x.many.exists_one(j, j == i))`: false, `x.many.all(i, i == i)`: true, `x.few.all(i, i in x.few)`: true, `x.many.all(i, i in x.many)`: false,
+	`x.few.map(i, x.few.map(j, j)).size() == 900`: true, `x.many.map(i, x.many.map(j, j)) == []`: true, `x.many.filter(i, x.many.all(j, j >= 0)) == []`: true,
+	`x.few.all(i, x.few.exists_one(j, j == i)) && x.few.exists(i, x.few.all(j, j <= i))`: true,
 	// text
 	`x.s.startsWith("He")`: true, `x.s.endsWith("lo")`: true, `x.s.contains("ell")`: true, `x.s.matches("^H.*o$")`: true, `x.s.matches("^h")`: false, `x.n.startsWith("1")`: false,
 	`x.none.contains("")`: false, `x.none.matches(".*")`: false, `x.l.endsWith("x")`: false, `x.s.startsWith(x.none)`: false, `x.s.contains(x.s)`: true, `x.s.matches(x.num)`: false, `!x.n.contains("1")`: true,

@@ -10,6 +10,7 @@ const maxLocals = 8
 type scratch struct {
 	event  *subject.Event           // in the scope of where() and of aggregates' arguments
 	locals [maxLocals]subject.Value // variables of list macros, by nesting
+	turns  int                      // that list macros have left
 	seen   seen
 	tally  tally
 
