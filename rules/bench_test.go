@@ -47,7 +47,7 @@ func BenchmarkStep(b *testing.B) {
 				ev.Time, v.At = second(i), second(i)
 				buf = set.Touched(ev, buf[:0])
 				for _, l := range buf {
-					if !l.Insert(p, ev, v.At, v) {
+					if _, changed := l.Insert(p, ev, v.At, v); !changed {
 						continue
 					}
 					for _, s := range l.Segments {

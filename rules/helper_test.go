@@ -105,8 +105,9 @@ func (s *Set) event(name string, at subject.Instant, properties map[string]subje
 // any changed.
 func (s *Set) apply(p *subject.Purpose, ev *subject.Event, at subject.Instant, v *View) (changed bool) {
 	for _, l := range s.Touched(ev, nil) {
-		if s.Purposes[l.Purpose].Key == p.Key && l.Insert(p, ev, at, v) {
-			changed = true
+		if s.Purposes[l.Purpose].Key == p.Key {
+			_, c := l.Insert(p, ev, at, v)
+			changed = changed || c
 		}
 	}
 	return changed

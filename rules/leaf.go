@@ -61,26 +61,25 @@ type program struct {
 }
 
 // insert implements Leaf.Insert.
-func (g *program) insert(p *subject.Purpose, ev *subject.Event, at subject.Instant, v *View) bool {
+func (g *program) insert(p *subject.Purpose, ev *subject.Event, at subject.Instant, v *View) (touched, changed bool) {
 	if ev.Time < g.since || ev.Time > g.until && g.seq == nil || g.leaves(ev.Time) <= at || g.empty() {
-		return false
+		return false, false
 	}
 	v.scratch.event = ev
 	if g.seq != nil {
-		return g.seq.insert(g, p, ev, at, v)
+		changed = g.seq.insert(g, p, ev, at, v)
+		return changed, changed
 	}
-	for _, holds := range g.where {
-		if !holds(v) {
-			return false
-		}
+	if !holdAll(g.where, v) {
+		return false, false
 	}
 	switch g.gather {
 	case gatherNone:
-		return g.admit(p, entry{at: ev.Time}, at)
+		return true, g.admit(p, entry{at: ev.Time}, at)
 	case gatherRaw:
-		return g.admit(p, entry{at: ev.Time, value: g.arg(v)}, at)
+		return true, g.admit(p, entry{at: ev.Time, value: g.arg(v)}, at)
 	}
-	return g.insertEach(p, entry{at: ev.Time, value: g.arg(v)}, at)
+	return true, g.insertEach(p, entry{at: ev.Time, value: g.arg(v)}, at)
 }
 
 // insertEach admits the elements of a list, or the one value.

@@ -222,9 +222,10 @@ type Leaf struct {
 
 // Insert admits ev, whose name and purpose concern the leaf, to the evidence
 // kept in p, as decided at the instant at (never before it was called with a
-// later one). It reports whether the evidence changed: false if the predicate
-// does not hold or the event can no longer matter.
-func (l *Leaf) Insert(p *subject.Purpose, ev *subject.Event, at subject.Instant, v *View) bool {
+// later one). touched reports whether it is one of the leaf's events: its
+// predicate holds and its window has not passed. changed reports whether the
+// evidence changed: a value may be missing, or newer evidence may decide.
+func (l *Leaf) Insert(p *subject.Purpose, ev *subject.Event, at subject.Instant, v *View) (touched, changed bool) {
 	return l.program.insert(p, ev, at, v)
 }
 

@@ -8,7 +8,7 @@ import (
 	"github.com/segmentd/segmentd/state/subject"
 )
 
-// maxMessages bounds the message ids remembered of one subject (RULES.md, Time).
+// maxMessages bounds the message ids remembered of one subject (rules/README.md, Time).
 const maxMessages = 64
 
 // Concerns reports whether any rule reads the event, or the event may make its
@@ -181,14 +181,14 @@ func (e *Engine) apply(r *subject.Record, ev *subject.Event) subject.Outcome {
 	e.ripen(r, ev.Time)
 	late := ev.Time < r.Clock
 	r.Clock = max(r.Clock, ev.Time)
-	kept, used := false, true
+	touched, used := false, true
 	if ev.Identify {
-		kept, used = e.setTraits(r, ev)
+		touched, used = e.setTraits(r, ev)
 	} else {
-		kept = e.insert(r, ev)
+		touched = e.insert(r, ev)
 	}
 	e.forgetMessages(r)
-	if kept && ev.Message != 0 {
+	if touched && ev.Message != 0 {
 		e.remember(r, ev.Message)
 	}
 	e.markArmed(r, r.Clock)
@@ -205,25 +205,30 @@ func (e *Engine) apply(r *subject.Record, ev *subject.Event) subject.Outcome {
 	return subject.Admitted
 }
 
-// insert offers the event to the leaves of the purposes that admit it.
-func (e *Engine) insert(r *subject.Record, ev *subject.Event) bool {
-	kept := false
+// insert offers the event to the leaves of the purposes that admit it, and
+// reports whether it is an event of any: then its id is remembered (rules/README.md,
+// Time), even if nothing of it decides anything now.
+func (e *Engine) insert(r *subject.Record, ev *subject.Event) (touched bool) {
 	e.touched = e.set.Touched(ev, e.touched[:0])
 	for _, l := range e.touched {
 		if !e.admits[l.Purpose] {
 			continue
 		}
 		p := e.stateOf(r, l.Purpose)
-		if p == nil || !p.Basis.Known || e.hold.leaf(l) || !l.Insert(p, ev, r.Clock, &e.view) {
+		if p == nil || !p.Basis.Known || e.hold.leaf(l) {
 			continue
 		}
-		kept = true
+		concerned, changed := l.Insert(p, ev, r.Clock, &e.view)
+		touched = touched || concerned
+		if !changed {
+			continue
+		}
 		e.bound(p, l)
 		for _, s := range l.Segments {
 			e.marks.add(s, subject.ByEvent)
 		}
 	}
-	return kept
+	return touched
 }
 
 // setTraits keeps the traits that the rules of each admitting purpose read. It
