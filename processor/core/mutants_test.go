@@ -98,7 +98,8 @@ func (m mutant) plant(t *testing.T, source string) {
 		t.Fatal(err)
 	}
 	for _, pkg := range suite {
-		c := exec.Command("go", "test", "-short", "-failfast", "-timeout", "4m", "-overlay", list, pkg)
+		// Some bugs never end; those that take memory besides must not take the machine's.
+		c := exec.Command("sh", "-c", `ulimit -v 6000000; exec go test -short -failfast -timeout 4m -overlay "$0" "$1"`, list, pkg)
 		c.Dir = root
 		out, err := c.CombinedOutput()
 		if strings.Contains(string(out), "[build failed]") || strings.Contains(string(out), "[setup failed]") {
@@ -114,7 +115,7 @@ func (m mutant) plant(t *testing.T, source string) {
 
 func firstFailure(out string) string {
 	for _, line := range strings.Split(out, "\n") {
-		if strings.Contains(line, "--- FAIL") || strings.HasPrefix(line, "panic") {
+		if strings.Contains(line, "--- FAIL") || strings.HasPrefix(line, "panic") || strings.HasPrefix(line, "fatal error") {
 			return strings.TrimSpace(line)
 		}
 	}
