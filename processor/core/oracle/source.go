@@ -52,10 +52,11 @@ func (s *source) bound(retention span) span {
 }
 
 // concerns reports whether an event could be one of the source's events or of
-// its followers', whatever the windows say.
+// its followers', now or later.
 func (s *source) concerns(sc *scope, e *event) bool {
-	if slices.ContainsFunc(s.filters, func(f filter) bool { return f.method == "since" && !sc.keeps(&f, e) }) {
-		return false // and no follower of one of its events can come before it
+	before := func(f filter) bool { return (f.method == "since" || f.method == "since_midnight") && !sc.keeps(&f, e) }
+	if slices.ContainsFunc(s.filters, before) {
+		return false // for ever; and no follower of one of its events can come before it
 	}
 	if s.names(e) && !slices.ContainsFunc(s.filters, func(f filter) bool { return f.fixed() && !sc.keeps(&f, e) }) {
 		return true
