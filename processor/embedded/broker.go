@@ -24,6 +24,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -256,11 +257,13 @@ type hostPort string
 func (hostPort) Network() string  { return "tcp" }
 func (a hostPort) String() string { return string(a) }
 
-// logger passes kfake's warnings and errors on; the rest is a simulation's chatter.
+// logger passes kfake's warnings and errors on; the rest is a simulation's
+// chatter, and so is that a transaction took it some milliseconds.
 type logger struct{ log *slog.Logger }
 
 func (l logger) Logf(level kfake.LogLevel, format string, args ...any) {
-	if level == kfake.LogLevelError || level == kfake.LogLevelWarn {
+	slow := level == kfake.LogLevelWarn && strings.Contains(format, " slow ")
+	if (level == kfake.LogLevelError || level == kfake.LogLevelWarn) && !slow {
 		l.log.Warn("embedded broker", "detail", fmt.Sprintf(format, args...))
 	}
 }
