@@ -66,8 +66,9 @@ func (e *Engine) birthday(p *subject.Purpose, clock subject.Instant) subject.Ins
 }
 
 // ripen lets an input at an instant find those of age whose birthday it is, and
-// marks what they enter by that. To be called before the clock moves there.
-func (e *Engine) ripen(r *subject.Record, at subject.Instant) {
+// marks what they enter by that. It reports whether there were any. To be called
+// before the clock moves there.
+func (e *Engine) ripen(r *subject.Record, at subject.Instant) (born bool) {
 	for i := range r.Purposes {
 		p := &r.Purposes[i]
 		if e.birthday(p, r.Clock) != at {
@@ -75,8 +76,10 @@ func (e *Engine) ripen(r *subject.Record, at subject.Instant) {
 		}
 		if pi, ok := e.set.PurposeIndex(p.Key); ok {
 			e.settle(p, pi, settling{at, subject.ByExpired, subject.ByAge, subject.ByAge})
+			born = true
 		}
 	}
+	return born
 }
 
 // birthdateOf returns the birthdate among an identify's traits.

@@ -141,6 +141,20 @@ func (m *marks) add(segment int, why subject.Reason) {
 	m.lo, m.hi = min(m.lo, w), max(m.hi, w+1)
 }
 
+// spread gives what depends on the segments marked for an event or a trait that
+// reason too. Where a subject comes of age with an input, a segment may enter
+// because another one, for the input, does not.
+func (m *marks) spread(segments []rules.Segment) {
+	for i := m.lo * 64; i < min(m.hi*64, len(segments)); i++ {
+		if m.words[i/64]&(1<<(i%64)) == 0 || m.reasons[i] > subject.ByTrait {
+			continue
+		}
+		for _, d := range segments[i].Dependents {
+			m.add(d, m.reasons[i])
+		}
+	}
+}
+
 // next removes and returns the smallest marked segment, or -1. Marks added
 // meanwhile are found if they are larger than all that were returned.
 func (m *marks) next() int {

@@ -178,7 +178,7 @@ func (e *Engine) isDuplicate(r *subject.Record, ev *subject.Event) bool {
 func (e *Engine) apply(r *subject.Record, ev *subject.Event) subject.Outcome {
 	e.index(r)
 	e.advance(r, max(r.Clock, ev.Time), true)
-	e.ripen(r, ev.Time)
+	born := e.ripen(r, ev.Time)
 	late := ev.Time < r.Clock
 	r.Clock = max(r.Clock, ev.Time)
 	touched, used := false, true
@@ -186,6 +186,9 @@ func (e *Engine) apply(r *subject.Record, ev *subject.Event) subject.Outcome {
 		touched, used = e.setTraits(r, ev)
 	} else {
 		touched = e.insert(r, ev)
+	}
+	if born {
+		e.marks.spread(e.set.Segments)
 	}
 	e.forgetMessages(r)
 	if touched && ev.Message != 0 {
