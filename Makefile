@@ -60,6 +60,21 @@ crash: ## Kill processes at named points and at random, restart them, compare.
 	if [ -z "$$dirs" ]; then echo "no test is named TestCrash…"; exit 1; fi; \
 	$(GO) test -count=1 -v -timeout 20m -run '^TestCrash' $$dirs
 
+# Apache Kafka's jars; the version is in deployments/kafka/pom.xml.
+.kafka/jars: deployments/kafka/pom.xml
+	rm -rf .kafka && mkdir -p .kafka
+	mvn -q -B -f deployments/kafka/pom.xml dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory=$(CURDIR)/.kafka/partial
+	mv .kafka/partial $@
+
+.PHONY: test-kafka
+test-kafka: ## Run the tests that need a broker on a real Apache Kafka: its jars by Maven, or SEGMENTD_TEST_BROKERS=host:port.
+	@if [ -n "$${SEGMENTD_TEST_BROKERS:-}" ]; then $(KAFKA_TESTS); \
+	elif ! command -v java >/dev/null || ! command -v mvn >/dev/null; then echo "SKIPPED: make test-kafka needs java (17 or newer) and mvn, or SEGMENTD_TEST_BROKERS"; \
+	elif ! $(MAKE) .kafka/jars; then echo "SKIPPED: make test-kafka could not fetch Apache Kafka's jars"; \
+	else SEGMENTD_TEST_KAFKA=$(CURDIR)/.kafka/jars $(KAFKA_TESTS); fi
+
+KAFKA_TESTS = $(GO) test -count=1 -p 1 -timeout 20m ./processor/kafka ./processor ./cmd/segmentd
+
 .PHONY: mutants
 mutants: ## Plant bugs in the evaluation one after the other, and see that the tests catch each (minutes).
 	$(GO) test ./processor/core -count=1 -v -timeout 60m -run '^TestMutants$$' -mutants

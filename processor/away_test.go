@@ -5,21 +5,19 @@ import (
 	"testing"
 	"time"
 
-	"github.com/segmentd/segmentd/processor/embedded"
 	"github.com/segmentd/segmentd/state/subject"
 )
 
 // While the broker is away nothing fires, and when it is back processing goes
 // on where it was, first with what it missed and then with what is due.
 func TestBrokerGoesAwayAndComesBack(t *testing.T) {
-	l := newLab(t, labConfig{rules: clockRules, partitions: 1, broker: embedded.Config{Dir: t.TempDir()}})
+	l := newLab(t, labConfig{rules: clockRules, partitions: 1, own: true})
 	start := ago(21 * day)
 	l.holdClock(start)
 	r := l.start()
 	l.produce(given("u1", "marketing", start), track("u1", "Order Completed", "m1", start))
 	r.read()
-	address := l.broker.Addr()
-	must(t, l.broker.Close())
+	l.broker.Down()
 	l.holdClock(start.Add(20 * day))
 	eventually(t, "the session ends", func() bool {
 		_, states := r.processor.States()
@@ -28,7 +26,7 @@ func TestBrokerGoesAwayAndComesBack(t *testing.T) {
 	if _, _, err := r.processor.Lookup(shortly(t), subject.ID{Value: "u1"}); err == nil {
 		t.Error("a look-up was answered without the broker")
 	}
-	l.restartBroker(address)
+	l.broker.Up()
 	l.produce(track("u1", "Order Completed", "m2", start.Add(6*day)))
 	eventually(t, "processing goes on", func() bool { return r.inspect(0, func(*partitionLoop) {}) })
 	eventually(t, "the window ends", func() bool { return l.membersOf(r, "u1") == "known" })
@@ -40,29 +38,16 @@ func TestBrokerGoesAwayAndComesBack(t *testing.T) {
 	}
 }
 
-// restartBroker starts the lab's broker again, on its directory and port.
-func (l *lab) restartBroker(address string) {
-	l.t.Helper()
-	cfg := l.brokerConfig
-	cfg.Listen = address
-	var err error
-	l.broker, err = embedded.Start(cfg)
-	must(l.t, err)
-	broker := l.broker
-	l.t.Cleanup(func() { _ = broker.Close() })
-}
-
 // A start without the broker waits for it.
 func TestBrokerIsAwayAtTheStart(t *testing.T) {
-	l := newLab(t, labConfig{rules: clockRules, partitions: 1, broker: embedded.Config{Dir: t.TempDir()}})
+	l := newLab(t, labConfig{rules: clockRules, partitions: 1, own: true})
 	l.produce(given("u1", "marketing", ago(time.Hour)))
-	address := l.broker.Addr()
-	must(t, l.broker.Close())
+	l.broker.Down()
 	r := l.start()
 	if joined, states := r.processor.States(); joined && len(states) > 0 && states[0].Ready {
 		t.Error("ready without a broker")
 	}
-	l.restartBroker(address)
+	l.broker.Up()
 	eventually(t, "u1 is a member", func() bool {
 		ms, _, err := r.processor.Lookup(shortly(t), subject.ID{Value: "u1"})
 		return err == nil && len(ms) == 1
@@ -72,10 +57,10 @@ func TestBrokerIsAwayAtTheStart(t *testing.T) {
 
 // An unreachable broker does not keep the process from ending.
 func TestStopWithoutTheBroker(t *testing.T) {
-	l := newLab(t, labConfig{rules: clockRules, partitions: 1})
+	l := newLab(t, labConfig{rules: clockRules, partitions: 1, own: true})
 	r := l.start()
 	r.read()
-	must(t, l.broker.Close())
+	l.broker.Down()
 	began := time.Now()
 	r.stop()
 	if took := time.Since(began); took > endGrace+time.Second {

@@ -142,6 +142,7 @@ func TestHostAheadOfTheBroker(t *testing.T) {
 func TestJumpWithoutAppendTimes(t *testing.T) {
 	for _, logAppend := range []bool{false, true} {
 		l := newLab(t, labConfig{rules: clockRules, partitions: 1})
+		l.broker.Embedded() // which tells none
 		l.cfg.LogAppend = logAppend
 		r := l.start()
 		start := ago(5 * day)

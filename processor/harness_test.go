@@ -18,6 +18,7 @@ import (
 
 	"github.com/segmentd/segmentd/processor/embedded"
 	"github.com/segmentd/segmentd/processor/kafka"
+	"github.com/segmentd/segmentd/processor/kafka/kafkatest"
 	"github.com/segmentd/segmentd/processor/stream"
 	"github.com/segmentd/segmentd/processor/wire"
 	"github.com/segmentd/segmentd/rules"
@@ -38,7 +39,7 @@ const secret = "a secret of at least sixteen bytes"
 // change its fields before they start one.
 type lab struct {
 	t        testing.TB
-	broker   *embedded.Broker
+	broker   *kafkatest.Broker
 	client   *kafka.Client
 	producer *kafka.Producer
 	set      *rules.Set
@@ -46,11 +47,10 @@ type lab struct {
 	data     string  // of the image
 	only     []int32 // partitions that it is given; nil: all
 
-	brokerConfig embedded.Config
-	secret       string
-	held         atomic.Pointer[time.Time] // where the host's clock stands still; nil: it runs
-	skew         atomic.Int64              // nanoseconds that the host's clock is ahead
-	log          logBuffer
+	secret string
+	held   atomic.Pointer[time.Time] // where the host's clock stands still; nil: it runs
+	skew   atomic.Int64              // nanoseconds that the host's clock is ahead
+	log    logBuffer
 
 	// transactor and fetcher stand between the processor and the broker.
 	transactor func(string) stream.Transactor
@@ -63,6 +63,7 @@ type labConfig struct {
 	set        *rules.Set
 	partitions int32
 	broker     embedded.Config
+	own        bool // the broker will be taken away
 }
 
 func newLab(t testing.TB, c labConfig) *lab {
@@ -71,10 +72,11 @@ func newLab(t testing.TB, c labConfig) *lab {
 		c.partitions = 2
 	}
 	c.broker.MinSessionTimeout = time.Second
-	broker, err := embedded.Start(c.broker)
-	must(t, err)
-	t.Cleanup(func() { _ = broker.Close() })
-	l := &lab{t: t, broker: broker, brokerConfig: c.broker, set: c.set, data: t.TempDir() + "/data", secret: secret}
+	start := kafkatest.Start
+	if c.own {
+		start = kafkatest.StartOwn
+	}
+	l := &lab{t: t, broker: start(t, c.broker), set: c.set, data: t.TempDir() + "/data", secret: secret}
 	if l.set == nil {
 		l.set = loadRules(t, c.rules)
 	}
@@ -99,7 +101,7 @@ func (l *lab) now() time.Time {
 }
 
 func (l *lab) connect() {
-	client, err := kafka.New(kafka.Config{Brokers: []string{l.broker.Addr()}})
+	client, err := kafka.New(kafka.Config{Brokers: l.broker.Addrs()})
 	must(l.t, err)
 	l.t.Cleanup(func() { _ = client.Close() })
 	l.client, l.fetcher, l.producer = client, client, client.NewProducer(kafka.ProducerConfig{})
@@ -119,7 +121,8 @@ func murmur2(key []byte, n int32) int32 {
 
 func (l *lab) createTopics() {
 	specs := (Topics{l.cfg.Group}).Specs(l.set)
-	topics := []kafka.NewTopic{{Name: events}, {Name: decisions}}
+	anyTime := map[string]string{"message.timestamp.after.max.ms": "9223372036854775807"} // for tests whose clock runs ahead
+	topics := []kafka.NewTopic{{Name: events, Configs: anyTime}, {Name: decisions, Configs: anyTime}}
 	for _, s := range specs {
 		topics = append(topics, kafka.NewTopic{Name: s.Name, Configs: s.Configs})
 	}
@@ -202,10 +205,25 @@ func (l *lab) readTopic(topic string) (all []stream.Record) {
 	return all
 }
 
+// watermarks asks until all partitions have a leader.
+func (l *lab) watermarks(topic string) (marks []kafka.Watermarks) {
+	l.t.Helper()
+	eventually(l.t, topic+" has leaders", func() bool {
+		var err error
+		marks, err = l.client.Watermarks(l.t.Context(), topic, l.cfg.Partitions)
+		return err == nil
+	})
+	return marks
+}
+
+// readPartition reads a partition to its end, once no transaction is open there.
 func (l *lab) readPartition(topic string, partition int32) (all []stream.Record) {
 	l.t.Helper()
-	marks, err := l.client.Watermarks(l.t.Context(), topic, l.cfg.Partitions)
-	must(l.t, err)
+	var marks []kafka.Watermarks
+	eventually(l.t, "the transactions on "+topic+" end", func() bool {
+		marks = l.watermarks(topic)
+		return marks[partition].LastStable == marks[partition].End
+	})
 	var buf stream.Buffer
 	for at, end := marks[partition].Start, marks[partition].LastStable; at < end; {
 		f, err := l.client.Fetch(l.t.Context(), []stream.Position{{Topic: topic, Partition: partition, Offset: at}},
@@ -374,13 +392,13 @@ func hasLabels(m *dto.Metric, labels []string) bool {
 // remakeInput deletes an input topic and creates it again.
 func (l *lab) remakeInput(topic string) {
 	l.t.Helper()
-	must(l.t, l.broker.Cluster().DeleteTopic(topic))
-	must(l.t, l.broker.Cluster().CreateTopic(topic, l.cfg.Partitions, nil))
+	l.broker.DeleteTopic(topic)
+	l.broker.CreateTopic(topic, l.cfg.Partitions)
 	must(l.t, l.client.WaitTopics(l.t.Context(), topic))
 }
 
 // deleteRecords removes a partition's records before an offset, as retention does.
 func (l *lab) deleteRecords(topic string, partition int32, before int64) {
 	l.t.Helper()
-	must(l.t, l.broker.Cluster().DeleteRecords(topic, partition, before))
+	l.broker.DeleteRecords(topic, partition, before)
 }

@@ -194,9 +194,7 @@ func (r *running) reaches(what string, so func(*partitionLoop) bool) {
 	r.lab.t.Helper()
 	ends := map[string][]int64{}
 	for _, in := range r.lab.cfg.Inputs {
-		marks, err := r.lab.client.Watermarks(r.lab.t.Context(), in.Topic, r.lab.cfg.Partitions)
-		must(r.lab.t, err)
-		for _, m := range marks {
+		for _, m := range r.lab.watermarks(in.Topic) {
 			ends[in.Topic] = append(ends[in.Topic], m.LastStable)
 		}
 	}

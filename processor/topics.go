@@ -37,17 +37,17 @@ const (
 	oneDayMs     = "86400000"
 )
 
-// Specs lists the topics that a group with these rules owns.
+// Specs lists the topics that a group with these rules owns. Their timestamps
+// are the broker's: a record's says when it was published, whatever the host's
+// clock says, and no broker refuses a record for it (Kafka 4 does so beyond an
+// hour ahead, message.timestamp.after.max.ms).
 func (t Topics) Specs(set *rules.Set) []TopicSpec {
-	deleted := func(ms string) map[string]string {
-		return map[string]string{"cleanup.policy": "delete", "retention.ms": ms}
+	owned := func(cleanup, setting, ms string) map[string]string {
+		return map[string]string{"cleanup.policy": cleanup, setting: ms, "message.timestamp.type": "LogAppendTime"}
 	}
-	compacted := func() map[string]string {
-		return map[string]string{"cleanup.policy": "compact", "max.compaction.lag.ms": oneDayMs}
-	}
-	changelog := compacted()
-	changelog["message.timestamp.type"] = "LogAppendTime"
-	specs := []TopicSpec{{t.Changelog(), changelog}, {t.Rejected(), deleted(sevenDaysMs)}}
+	deleted := func(ms string) map[string]string { return owned("delete", "retention.ms", ms) }
+	compacted := func() map[string]string { return owned("compact", "max.compaction.lag.ms", oneDayMs) }
+	specs := []TopicSpec{{t.Changelog(), compacted()}, {t.Rejected(), deleted(sevenDaysMs)}}
 	seen := map[string]bool{}
 	for _, output := range append([]string{""}, outputs(set)...) {
 		if !seen[output] {

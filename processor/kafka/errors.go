@@ -50,7 +50,7 @@ func judge(code kafka.Error) verdict {
 	case kafka.TopicAuthorizationFailed, kafka.GroupAuthorizationFailed, kafka.ClusterAuthorizationFailed,
 		kafka.TransactionalIDAuthorizationFailed, kafka.SASLAuthenticationFailed, kafka.UnsupportedSASLMechanism,
 		kafka.UnsupportedVersion, kafka.UnsupportedForMessageFormat, kafka.UnsupportedCompressionType,
-		kafka.InvalidTransactionTimeout, kafka.MessageSizeTooLarge, kafka.RecordListTooLarge, kafka.InvalidTimestamp,
+		kafka.InvalidTransactionTimeout, kafka.MessageSizeTooLarge, kafka.RecordListTooLarge,
 		kafka.InvalidRecord, kafka.PolicyViolation, kafka.InvalidTopic, kafka.InvalidGroupId, kafka.InvalidRequiredAcks,
 		kafka.SecurityDisabled:
 		return verdictFatal

@@ -13,8 +13,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"github.com/segmentd/segmentd/processor/embedded"
 	"github.com/segmentd/segmentd/processor/kafka"
+	"github.com/segmentd/segmentd/processor/kafka/kafkatest"
 	"github.com/segmentd/segmentd/processor/stream"
 )
 
@@ -62,11 +62,12 @@ func (m *memberOf) next(t *testing.T, partitions int) kafka.Generation {
 	}
 }
 
-func fourPartitions(t *testing.T) (*embedded.Broker, *kafka.Client) {
+func fourPartitions(t *testing.T) (*kafkatest.Broker, *kafka.Client) {
 	t.Helper()
 	b := startBroker(t)
-	must(t, b.Cluster().CreateTopic("t", 4, nil))
-	return b, newClient(t, b.Addr())
+	c := newClient(t, b.Addrs()...)
+	createTopic(t, c, kafka.NewTopic{Name: "t", Partitions: 4})
+	return b, c
 }
 
 func TestGroupMembersShareThePartitions(t *testing.T) {
@@ -93,7 +94,7 @@ func TestGroupFollowsNewPartitions(t *testing.T) {
 	b, c := fourPartitions(t)
 	m := join(t, c, fastGroup())
 	m.next(t, 4)
-	admin := kafkago.Client{Addr: kafkago.TCP(b.Addr()), Transport: &kafkago.Transport{}}
+	admin := kafkago.Client{Addr: kafkago.TCP(b.Addrs()...), Transport: &kafkago.Transport{}}
 	defer admin.Transport.(*kafkago.Transport).CloseIdleConnections()
 	_, err := admin.CreatePartitions(context.Background(), &kafkago.CreatePartitionsRequest{Topics: []kafkago.TopicPartitionsConfig{{Name: "t", Count: 6}}})
 	must(t, err)
@@ -113,7 +114,7 @@ func TestGroupEndsWithTheCallbacksError(t *testing.T) {
 func TestGroupHoldsTheGeneration(t *testing.T) {
 	b, c := fourPartitions(t)
 	ctx, cancel := context.WithCancel(context.Background())
-	beats := b.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat}, Observe: true, Count: -1})
+	beats := hooks(b).Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat}, Observe: true, Count: -1})
 	calls := 0
 	time.AfterFunc(400*time.Millisecond, cancel)
 	must(t, c.RunGroup(ctx, fastGroup(), func(context.Context, kafka.Generation) error { calls++; return nil }))
@@ -124,13 +125,13 @@ func TestGroupHoldsTheGeneration(t *testing.T) {
 
 func TestGroupTriesAgain(t *testing.T) {
 	b, c := fourPartitions(t)
-	b.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.JoinGroup}, Err: kerr.CoordinatorLoadInProgress, Count: 1})
+	hooks(b).Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.JoinGroup}, Err: kerr.CoordinatorLoadInProgress, Count: 1})
 	join(t, c, fastGroup()).next(t, 4)
 }
 
 func TestGroupRefusedForGood(t *testing.T) {
 	b, c := fourPartitions(t)
-	b.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.JoinGroup}, Err: kerr.GroupAuthorizationFailed, Count: -1})
+	hooks(b).Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.JoinGroup}, Err: kerr.GroupAuthorizationFailed, Count: -1})
 	err := c.RunGroup(context.Background(), fastGroup(), nil)
 	if !errors.Is(err, stream.ErrFatal) {
 		t.Error(err)
@@ -141,9 +142,9 @@ func TestGroupRefusedForGood(t *testing.T) {
 func TestGroupStopsWhileJoining(t *testing.T) {
 	b, c := fourPartitions(t)
 	joining, release := make(chan struct{}), make(chan struct{})
-	b.Cluster().ControlKey(int16(kmsg.JoinGroup), func(kmsg.Request) (kmsg.Response, error, bool) {
+	hooks(b).ControlKey(int16(kmsg.JoinGroup), func(kmsg.Request) (kmsg.Response, error, bool) {
 		close(joining)
-		b.Cluster().SleepControl(func() { <-release })
+		hooks(b).SleepControl(func() { <-release })
 		return nil, nil, false
 	})
 	cfg := fastGroup()
@@ -165,14 +166,14 @@ func TestLeaveGroupForTheDead(t *testing.T) {
 	b, c := fourPartitions(t)
 	cfg := fastGroup()
 	cfg.SessionTimeout = time.Minute
-	dead := join(t, newClient(t, b.Addr()), cfg)
+	dead := join(t, newClient(t, b.Addrs()...), cfg)
 	id := dead.next(t, 4).MemberID
 	refusal := kfake.Fault{Keys: []kmsg.Key{kmsg.LeaveGroup}, Err: kerr.CoordinatorNotAvailable, Count: 1}
-	b.Cluster().Fault(refusal)
+	hooks(b).Fault(refusal)
 	dead.stop()
 	<-dead.done
 	refusal.TopLevel = true
-	b.Cluster().Fault(refusal)
+	hooks(b).Fault(refusal)
 	if err := c.LeaveGroup(context.Background(), "g", id); !errors.Is(err, kafkago.GroupCoordinatorNotAvailable) {
 		t.Errorf("refused: %v", err)
 	}

@@ -6,24 +6,34 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kfake"
 	"go.uber.org/goleak"
 
 	"github.com/segmentd/segmentd/processor/embedded"
 	"github.com/segmentd/segmentd/processor/kafka"
+	"github.com/segmentd/segmentd/processor/kafka/kafkatest"
 	"github.com/segmentd/segmentd/processor/stream"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// startBroker runs a broker in memory that refuses what Kafka 4.0 would refuse.
-func startBroker(t testing.TB) *embedded.Broker {
+// startBroker returns the real broker, or an embedded one in memory that refuses
+// what Kafka 4.0 would refuse.
+func startBroker(t testing.TB) *kafkatest.Broker {
 	t.Helper()
-	b, err := embedded.Start(embedded.Config{Kafka4Only: true, MinSessionTimeout: time.Second, Partitions: 4})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = b.Close() })
-	return b
+	return kafkatest.Start(t, embedded.Config{Kafka4Only: true, MinSessionTimeout: time.Second, Partitions: 4})
+}
+
+// hooks returns the embedded broker's, which the test needs.
+func hooks(b *kafkatest.Broker) *kfake.Cluster { return b.Embedded().Cluster() }
+
+// createTopic creates a topic and waits for it.
+func createTopic(t testing.TB, c *kafka.Client, topic kafka.NewTopic) {
+	t.Helper()
+	topic.ReplicationFactor = 1
+	_, err := c.CreateTopics(t.Context(), []kafka.NewTopic{topic})
+	must(t, err)
+	must(t, c.WaitTopics(t.Context(), topic.Name))
 }
 
 func newClient(t testing.TB, brokers ...string) *kafka.Client {
@@ -42,15 +52,14 @@ func newClientWith(t testing.TB, cfg kafka.Config) *kafka.Client {
 }
 
 // cluster is a broker with topics of one partition, and a client of it.
-func cluster(t testing.TB, topics ...string) (*embedded.Broker, *kafka.Client) {
+func cluster(t testing.TB, topics ...string) (*kafkatest.Broker, *kafka.Client) {
 	t.Helper()
 	b := startBroker(t)
+	c := newClient(t, b.Addrs()...)
 	for _, topic := range topics {
-		if err := b.Cluster().CreateTopic(topic, 1, nil); err != nil {
-			t.Fatal(err)
-		}
+		createTopic(t, c, kafka.NewTopic{Name: topic, Partitions: 1})
 	}
-	return b, newClient(t, b.Addr())
+	return b, c
 }
 
 func newTransactor(t testing.TB, c *kafka.Client, id string) *kafka.Transactor {
@@ -71,9 +80,31 @@ func messages(topic, prefix string, n int) []stream.Message {
 	return all
 }
 
-// readAll returns the values of partition 0 from its start up to the last stable offset.
+// settle waits until no transaction is open on partition 0: a broker answers
+// EndTxn before the end is on the partitions.
+func settle(t testing.TB, c *kafka.Client, topic string) {
+	t.Helper()
+	eventually(t, "the transaction ends on "+topic, func() bool {
+		at, err := c.Watermarks(context.Background(), topic, 1)
+		must(t, err)
+		return at[0].LastStable == at[0].End
+	})
+}
+
+// eventually waits until something is so.
+func eventually(t testing.TB, what string, so func() bool) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); !so(); wait(t, 5*time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("not within ten seconds: %s", what)
+		}
+	}
+}
+
+// readAll returns the values of partition 0, on which no transaction is open.
 func readAll(t testing.TB, c *kafka.Client, topic string) (values []string) {
 	t.Helper()
+	settle(t, c, topic)
 	var buf stream.Buffer
 	at, err := c.Watermarks(context.Background(), topic, 1)
 	must(t, err)
@@ -106,16 +137,6 @@ func must(t testing.TB, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-}
-
-// startLarge runs a broker that takes batches of 8 MB.
-func startLarge(t testing.TB) (addr string, err error) {
-	b, err := embedded.Start(embedded.Config{MaxMessageBytes: 8 << 20})
-	if err != nil {
-		return "", err
-	}
-	t.Cleanup(func() { _ = b.Close() })
-	return b.Addr(), b.Cluster().CreateTopic("t", 1, nil)
 }
 
 // wait paces a loop that asks for something until it is so.

@@ -25,9 +25,9 @@ func TestProducerWritesOnce(t *testing.T) {
 	for i := range 30 {
 		switch i % 3 {
 		case 1: // written, and refused all the same
-			b.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.NotEnoughReplicasAfterAppend})
+			hooks(b).Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.NotEnoughReplicasAfterAppend})
 		case 2: // no answer
-			b.Cluster().ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
+			hooks(b).ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
 				return nil, errors.New("hang up"), true
 			})
 		}
@@ -61,7 +61,7 @@ func TestProducerReportsOffsets(t *testing.T) {
 func TestProducerGivesUp(t *testing.T) {
 	b, c := cluster(t, "t")
 	p := c.NewProducer(kafka.ProducerConfig{})
-	b.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.TopicAuthorizationFailed})
+	hooks(b).Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.TopicAuthorizationFailed})
 	if _, err := p.Send(context.Background(), messages("t", "v", 1)); !errors.Is(err, stream.ErrFatal) {
 		t.Error(err)
 	}
