@@ -114,9 +114,7 @@ func (l *live) replayOf(texts ...string) map[string][]subject.Change {
 func (l *live) checkTraces(consenting map[string][]subject.Change, events string) {
 	found := map[string]int{}
 	for _, topic := range []string{"segmentd-changes", "segmentd-members", "segmentd-rejected", "segmentd-changelog"} {
-		for p := range int32(*loadPartitions) {
-			l.must(readPartition(context.Background(), l.client, topic, p, func(_ string, _ int32, r *stream.Record) { noteIDs(found, r) }))
-		}
+		readSettled(l.t, l.client, topic, int32(*loadPartitions), func(r *stream.Record) { noteIDs(found, r) })
 	}
 	l.must(l.run.Process.Signal(os.Interrupt))
 	_ = l.run.Wait()

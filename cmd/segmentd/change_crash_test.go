@@ -130,16 +130,15 @@ func (c *crash) awaitFilled() {
 func (c *crash) membersOf(group string) []string {
 	c.t.Helper()
 	rows := map[string]string{}
-	c.must(c.client.WaitTopics(c.t.Context(), processor.Topics{Group: group}.Members("")))
-	for p := range int32(crashPartitions) {
-		c.must(readPartition(c.t.Context(), c.client, processor.Topics{Group: group}.Members(""), p, func(_ string, _ int32, r *stream.Record) {
-			delete(rows, string(r.Key))
-			if r.Value != nil {
-				var m struct{ UserID, Segment string }
-				c.must(json.Unmarshal(r.Value, &m))
-				rows[string(r.Key)] = m.UserID + " in " + m.Segment
-			}
-		}))
-	}
+	members := processor.Topics{Group: group}.Members("")
+	c.must(c.client.WaitTopics(c.t.Context(), members))
+	readSettled(c.t, c.client, members, crashPartitions, func(r *stream.Record) {
+		delete(rows, string(r.Key))
+		if r.Value != nil {
+			var m struct{ UserID, Segment string }
+			c.must(json.Unmarshal(r.Value, &m))
+			rows[string(r.Key)] = m.UserID + " in " + m.Segment
+		}
+	})
 	return slices.Sorted(maps.Values(rows))
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/segmentd/segmentd/cmd/segmentd/internal/shop"
 	"github.com/segmentd/segmentd/processor"
 	"github.com/segmentd/segmentd/processor/kafka"
+	"github.com/segmentd/segmentd/processor/kafka/kafkatest"
 	"github.com/segmentd/segmentd/processor/replay"
 	"github.com/segmentd/segmentd/processor/stream"
 	"github.com/segmentd/segmentd/processor/wire"
@@ -89,7 +90,8 @@ type crash struct {
 	rng      *rand.Rand
 	seed     int
 	dir, bin string
-	broker   string
+	broker   string // host:port,…
+	real     bool   // it is not ours to start
 	http     string
 	client   *kafka.Client
 	set      *rules.Set
@@ -99,6 +101,9 @@ func newCrash(t *testing.T) *crash {
 	t.Helper()
 	c := &crash{t: t, seed: numberFrom(t, "SEGMENTD_CRASH_SEED", rand.IntN(1<<30)), dir: t.TempDir(), broker: freeAddress(t), http: freeAddress(t)}
 	t.Logf("SEGMENTD_CRASH_SEED=%d", c.seed)
+	if real := kafkatest.Real(t); len(real) > 0 {
+		c.broker, c.real = strings.Join(real, ","), true
+	}
 	c.rng = rand.New(rand.NewPCG(uint64(c.seed), 9))
 	c.bin = filepath.Join(c.dir, "segmentd")
 	build := exec.Command("go", "build", "-o", c.bin, ".")
@@ -174,12 +179,17 @@ func (s *syncBuffer) String() string {
 func (c *crash) start(args ...string) *process {
 	c.t.Helper()
 	p := &process{t: c.t, cmd: exec.Command(c.bin, args...), ended: make(chan struct{})}
-	p.cmd.Env = append(os.Environ(), crashSecret, "SEGMENTD_KAFKA_BROKERS="+c.broker)
+	p.cmd.Env = append(environment(), crashSecret, "SEGMENTD_KAFKA_BROKERS="+c.broker)
 	p.cmd.Stdout, p.cmd.Stderr = &p.log, &p.log
 	c.must(p.cmd.Start())
 	go func() { defer close(p.ended); p.err = p.cmd.Wait() }()
 	c.t.Cleanup(p.kill)
 	return p
+}
+
+// environment is ours without what is said to the tests alone.
+func environment() []string {
+	return slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "SEGMENTD_") })
 }
 
 func (p *process) kill() {
@@ -203,9 +213,11 @@ func (p *process) stops(status int) {
 
 func (c *crash) startBroker() {
 	c.t.Helper()
-	c.start("broker", "--data", filepath.Join(c.dir, "broker"), "--listen", c.broker, "--partitions", strconv.Itoa(crashPartitions))
+	if !c.real {
+		c.start("broker", "--data", filepath.Join(c.dir, "broker"), "--listen", c.broker, "--partitions", strconv.Itoa(crashPartitions))
+	}
 	var err error
-	c.client, err = kafka.New(kafka.Config{Brokers: []string{c.broker}})
+	c.client, err = kafka.New(kafka.Config{Brokers: strings.Split(c.broker, ",")})
 	c.must(err)
 	c.t.Cleanup(func() { _ = c.client.Close() })
 }
@@ -314,14 +326,13 @@ func (c *crash) compare(history []shop.Record) {
 	c.must(err)
 	got := map[subject.ID][]subject.Change{}
 	n := 0
-	for p := range int32(crashPartitions) {
-		c.must(readPartition(c.t.Context(), c.client, processor.Topics{Group: crashGroup}.Changes(""), p, func(_ string, _ int32, r *stream.Record) {
-			published, err := wire.ParseChange(r.Value)
-			c.must(err)
-			got[published.Change.Subject] = append(got[published.Change.Subject], published.Change)
-			n++
-		}))
-	}
+	changes := processor.Topics{Group: crashGroup}.Changes("")
+	readSettled(c.t, c.client, changes, crashPartitions, func(r *stream.Record) {
+		published, err := wire.ParseChange(r.Value)
+		c.must(err)
+		got[published.Change.Subject] = append(got[published.Change.Subject], published.Change)
+		n++
+	})
 	different := 0
 	for id := range want {
 		if !slices.Equal(got[id], want[id]) {
@@ -334,6 +345,27 @@ func (c *crash) compare(history []shop.Record) {
 		c.t.Errorf("%d of %d subjects differ, %d were published", different, len(want), len(got))
 	}
 	c.t.Logf("%d changes of %d subjects from %d records", n, len(got), len(history))
+}
+
+// readSettled reads what a topic has from its start, once no transaction is open
+// on it: a broker answers the end of one before it is on the partitions.
+func readSettled(t testing.TB, client *kafka.Client, topic string, partitions int32, fn func(*stream.Record)) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); ; {
+		at, err := client.Watermarks(t.Context(), topic, partitions)
+		if err == nil && !slices.ContainsFunc(at, func(w kafka.Watermarks) bool { return w.LastStable < w.End }) {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("transactions on %s are open: %v, %v", topic, at, err)
+		}
+		<-time.After(50 * time.Millisecond)
+	}
+	for p := range partitions {
+		if err := readPartition(t.Context(), client, topic, p, func(_ string, _ int32, r *stream.Record) { fn(r) }); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 func source(name string, history []shop.Record, kind shop.Kind) replay.Source {

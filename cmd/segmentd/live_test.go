@@ -117,13 +117,11 @@ func (l *live) settle() {
 }
 
 func (l *live) changes() (all []subject.Change) {
-	for p := range int32(*loadPartitions) {
-		l.must(readPartition(context.Background(), l.client, "segmentd-changes", p, func(_ string, _ int32, r *stream.Record) {
-			c, err := wire.ParseChange(r.Value)
-			l.must(err)
-			all = append(all, c.Change)
-		}))
-	}
+	readSettled(l.t, l.client, "segmentd-changes", int32(*loadPartitions), func(r *stream.Record) {
+		c, err := wire.ParseChange(r.Value)
+		l.must(err)
+		all = append(all, c.Change)
+	})
 	return all
 }
 

@@ -21,6 +21,7 @@ import (
 
 	"github.com/segmentd/segmentd/cmd/segmentd/internal/load"
 	"github.com/segmentd/segmentd/processor/kafka"
+	"github.com/segmentd/segmentd/processor/kafka/kafkatest"
 	"github.com/segmentd/segmentd/processor/stream"
 	"github.com/segmentd/segmentd/state/subject"
 )
@@ -86,17 +87,21 @@ func newRigWith(t *testing.T, ruleFile string) (*rig, string) {
 	build := exec.Command("go", "build", "-o", r.bin, ".")
 	build.Stderr = os.Stderr
 	r.must(build.Run())
-	address := freeAddress(t)
 	r.http = freeAddress(t)
-	r.start("broker", "--data", filepath.Join(r.dir, "broker"), "--listen", address)
+	brokers := kafkatest.Real(t)
+	if len(brokers) == 0 {
+		brokers = []string{freeAddress(t)}
+		r.start("broker", "--data", filepath.Join(r.dir, "broker"), "--listen", brokers[0])
+	}
+	address := strings.Join(brokers, ",")
 	rules := filepath.Join(r.dir, "rules")
 	r.must(os.Mkdir(rules, 0o700))
 	r.must(os.WriteFile(filepath.Join(rules, "load.yaml"), []byte(ruleFile), 0o600))
-	config := fmt.Sprintf("kafka: {brokers: [%q]}\ninputs: [{topic: events, kind: event}, {topic: decisions, kind: decision}]\n"+
+	config := fmt.Sprintf("kafka: {brokers: [%s]}\ninputs: [{topic: events, kind: event}, {topic: decisions, kind: decision}]\n"+
 		"topics: {create: true, partitions: %d}\nrules: %s\ndata: %s\nhttp: {listen: %q}\n",
 		address, *loadPartitions, rules, filepath.Join(r.dir, "data"), r.http)
 	r.must(os.WriteFile(filepath.Join(r.dir, "segmentd.yaml"), []byte(config), 0o600))
-	client, err := kafka.New(kafka.Config{Brokers: []string{address}})
+	client, err := kafka.New(kafka.Config{Brokers: brokers})
 	r.must(err)
 	t.Cleanup(func() { _ = client.Close() })
 	r.client, r.producer = client, client.NewProducer(kafka.ProducerConfig{Compression: kafka.LZ4})
@@ -123,7 +128,7 @@ func freeAddress(t *testing.T) string {
 // start runs the binary until the test ends.
 func (r *rig) start(args ...string) *exec.Cmd {
 	cmd := exec.Command(r.bin, args...)
-	cmd.Env = append(os.Environ(), "SEGMENTD_SECRET="+rigSecret)
+	cmd.Env = append(environment(), "SEGMENTD_SECRET="+rigSecret)
 	cmd.Stderr = os.Stderr
 	r.must(cmd.Start())
 	r.t.Cleanup(func() {

@@ -4,8 +4,9 @@
 // The real one is that of SEGMENTD_TEST_BROKERS (host:port,…), or one that this
 // package starts from the jars in the directory SEGMENTD_TEST_KAFKA. It should
 // be the tests' own: they create topics and groups by fixed names, and delete
-// after each test what was not there before it. Consumer groups of a second's
-// session timeout must be allowed (group.min.session.timeout.ms).
+// after each test what was not there before it. It must allow consumer groups of
+// a second's session timeout (group.min.session.timeout.ms) and keep records of
+// any age (log.retention.ms=-1).
 package kafkatest
 
 import (

@@ -158,6 +158,7 @@ func (n *Node) format(ctx context.Context, voters string, opts Options) error {
 		"share.coordinator.state.topic.min.isr":            "1",
 		"group.initial.rebalance.delay.ms":                 "0",
 		"group.min.session.timeout.ms":                     "1000", // as tests use
+		"log.retention.ms":                                 "-1",   // histories of long ago are inputs
 		"auto.create.topics.enable":                        "false",
 		"message.max.bytes":                                "33554432",
 		"controlled.shutdown.enable":                       "true",
