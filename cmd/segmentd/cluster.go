@@ -49,24 +49,34 @@ func topicNames(cfg *config.Config, set *rules.Set) []string {
 	return names
 }
 
-// describe asks for topics, and again while brokers do not answer, for startTimeout.
-func describe(ctx context.Context, client *kafka.Client, cfg *config.Config, log *slog.Logger, names []string) (map[string]kafka.Topic, error) {
+// patiently asks the brokers for something, and again while they do not answer or
+// cannot do it for the moment, for startTimeout.
+func patiently(ctx context.Context, log *slog.Logger, what string, ask func() error) error {
 	deadline := time.Now().Add(startTimeout)
 	for {
-		topics, err := client.Topics(ctx, names...)
-		if err == nil || ctx.Err() != nil {
-			return topics, err
+		err := ask()
+		var decided *exitError
+		if err == nil || ctx.Err() != nil || errors.As(err, &decided) {
+			return err
 		}
 		if errors.Is(err, stream.ErrFatal) || time.Now().After(deadline) {
-			return nil, environmentError(fmt.Errorf("reach the brokers %s: %w", strings.Join(cfg.Kafka.Brokers, ", "), err))
+			return environmentError(fmt.Errorf("%s: %w", what, err))
 		}
-		log.Warn("the brokers do not answer; trying again", "brokers", strings.Join(cfg.Kafka.Brokers, ","), "error", err)
+		log.Warn("the brokers do not answer as they should; trying again", "what", what, "error", err)
 		select {
 		case <-time.After(2 * time.Second):
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return ctx.Err()
 		}
 	}
+}
+
+// describe asks for topics, patiently.
+func describe(ctx context.Context, client *kafka.Client, cfg *config.Config, log *slog.Logger, names []string) (topics map[string]kafka.Topic, err error) {
+	return topics, patiently(ctx, log, "reach the brokers "+strings.Join(cfg.Kafka.Brokers, ", "), func() (err error) {
+		topics, err = client.Topics(ctx, names...)
+		return err
+	})
 }
 
 // layout is how the topics of a group stand.
@@ -88,16 +98,23 @@ func prepareTopics(ctx context.Context, client *kafka.Client, cfg *config.Config
 		return layout{}, err
 	}
 	if len(plan.missing) > 0 {
-		created, err := client.CreateTopics(ctx, plan.missing)
+		err := patiently(ctx, log, "create topics", func() error {
+			created, err := client.CreateTopics(ctx, plan.missing)
+			if len(created) > 0 {
+				log.Info("topics created", "topics", strings.Join(created, ","), "partitions", plan.partitions)
+			}
+			return err
+		})
 		if err != nil {
-			return layout{}, environmentError(fmt.Errorf("create topics: %w", err))
+			return layout{}, err
 		}
-		log.Info("topics created", "topics", strings.Join(created, ","), "partitions", plan.partitions)
 	}
 	if err := client.WaitTopics(ctx, names...); err != nil {
 		return layout{}, environmentError(fmt.Errorf("wait for topics: %w", err))
 	}
-	return checkSettings(ctx, client, cfg, layout{partitions: plan.partitions})
+	l := layout{partitions: plan.partitions}
+	err = patiently(ctx, log, "read the settings of topics", func() error { return l.checkSettings(ctx, client, cfg) })
+	return l, err
 }
 
 // topicPlan is what there is and what is missing.
@@ -157,25 +174,25 @@ func (p topicPlan) describeCounts(string) string {
 }
 
 // checkSettings refuses settings under which the guarantees do not hold.
-func checkSettings(ctx context.Context, client *kafka.Client, cfg *config.Config, l layout) (layout, error) {
+func (l *layout) checkSettings(ctx context.Context, client *kafka.Client, cfg *config.Config) error {
 	for _, in := range cfg.InputsOf(config.KindDecision) {
 		settings, err := client.Configs(ctx, in.Topic)
 		if err != nil {
-			return l, environmentError(fmt.Errorf("read the settings of %s: %w", in.Topic, err))
+			return fmt.Errorf("read the settings of %s: %w", in.Topic, err)
 		}
 		if strings.Contains(settings["cleanup.policy"], "compact") {
-			return l, usagef("%s is compacted: a later decision about one purpose would delete the earlier ones about others, withdrawals among them; "+
+			return usagef("%s is compacted: a later decision about one purpose would delete the earlier ones about others, withdrawals among them; "+
 				"set its cleanup.policy to delete with a long retention", in.Topic)
 		}
 	}
 	changelog := processor.Topics{Group: cfg.Group}.Changelog()
 	settings, err := client.Configs(ctx, changelog)
 	if err != nil {
-		return l, environmentError(fmt.Errorf("read the settings of %s: %w", changelog, err))
+		return fmt.Errorf("read the settings of %s: %w", changelog, err)
 	}
 	if policy := settings["cleanup.policy"]; policy != "compact" {
-		return l, usagef("%s has cleanup.policy %q: records would be lost with it; set it to compact", changelog, policy)
+		return usagef("%s has cleanup.policy %q: records would be lost with it; set it to compact", changelog, policy)
 	}
 	l.logAppend = settings["message.timestamp.type"] == "LogAppendTime"
-	return l, nil
+	return nil
 }

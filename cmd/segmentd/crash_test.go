@@ -51,11 +51,7 @@ func TestCrashAtRandom(t *testing.T) {
 	for range kills {
 		p := c.startProcessor()
 		moment := time.Duration(c.rng.Int64N(int64(1500 * time.Millisecond)))
-		select {
-		case <-time.After(moment):
-		case <-p.ended:
-			t.Fatalf("the processor ended by itself: %v\n%s", p.err, p.log.String())
-		}
+		c.alive(p, moment)
 		p.kill()
 		if strings.Contains(p.log.String(), "generation begins") {
 			joined++
@@ -97,13 +93,20 @@ type crash struct {
 	set      *rules.Set
 }
 
+// newCrash is on the real broker, or on one of its own.
 func newCrash(t *testing.T) *crash {
 	t.Helper()
+	return newCrashOn(t, kafkatest.Real(t))
+}
+
+// newCrashOn is on brokers that run, or on one of its own if there are none.
+func newCrashOn(t *testing.T, brokers []string) *crash {
+	t.Helper()
 	c := &crash{t: t, seed: numberFrom(t, "SEGMENTD_CRASH_SEED", rand.IntN(1<<30)), dir: t.TempDir(), broker: freeAddress(t), http: freeAddress(t)}
-	t.Logf("SEGMENTD_CRASH_SEED=%d", c.seed)
-	if real := kafkatest.Real(t); len(real) > 0 {
-		c.broker, c.real = strings.Join(real, ","), true
+	if len(brokers) > 0 {
+		c.broker, c.real = strings.Join(brokers, ","), true
 	}
+	t.Logf("SEGMENTD_CRASH_SEED=%d", c.seed)
 	c.rng = rand.New(rand.NewPCG(uint64(c.seed), 9))
 	c.bin = filepath.Join(c.dir, "segmentd")
 	build := exec.Command("go", "build", "-o", c.bin, ".")
@@ -111,15 +114,18 @@ func newCrash(t *testing.T) *crash {
 	c.must(build.Run())
 	c.must(os.MkdirAll(filepath.Join(c.dir, "rules"), 0o700))
 	c.write("rules/shop.yaml", crashRules)
-	// Slow, so that a backlog lasts for some kills.
-	c.write("c.yaml", fmt.Sprintf("group: %s\nrules: %s/rules\ndata: %s/data\ninputs: [{topic: events, kind: event}, {topic: decisions, kind: decision}]\ntopics: {create: true}\n"+
-		"processing: {linger: 150ms, batch_bytes: 64KiB}\n",
-		crashGroup, c.dir, c.dir))
+	c.write("c.yaml", c.config("{linger: 150ms, batch_bytes: 64KiB}"))
 	var problems []rules.Problem
 	if c.set, problems = rules.LoadDir(filepath.Join(c.dir, "rules")); c.set == nil {
 		t.Fatal(problems)
 	}
 	return c
+}
+
+// config is a configuration; slow processing lets a backlog last for some kills.
+func (c *crash) config(processing string) string {
+	return fmt.Sprintf("group: %s\nrules: %s/rules\ndata: %s/data\ninputs: [{topic: events, kind: event}, {topic: decisions, kind: decision}]\ntopics: {create: true}\nprocessing: %s\n",
+		crashGroup, c.dir, c.dir, processing)
 }
 
 // crashRules have windows of minutes: the history is of hours.
@@ -232,7 +238,7 @@ func (c *crash) createInputs() {
 	c.t.Helper()
 	c.until("the broker creates topics", func() bool {
 		_, err := c.client.CreateTopics(c.t.Context(), []kafka.NewTopic{
-			{Name: "events", Partitions: crashPartitions, ReplicationFactor: 1}, {Name: "decisions", Partitions: crashPartitions, ReplicationFactor: 1}})
+			{Name: "events", Partitions: crashPartitions, ReplicationFactor: -1}, {Name: "decisions", Partitions: crashPartitions, ReplicationFactor: -1}})
 		return err == nil
 	})
 	c.must(c.client.WaitTopics(c.t.Context(), "events", "decisions"))

@@ -58,15 +58,17 @@ var layers = map[string]layer{
 	"cmd/segmentd/internal/load": {},
 	// The partition loop.
 	"processor": {own: []string{"processor/core", "processor/metrics", "processor/stream", "processor/wire", "rules", "state", "state/subject"}},
-	// Only tests import these two. The oracle shares no code with the engine.
+	// Only tests import these three. The oracle shares no code with the engine.
 	"processor/core/oracle": {own: []string{"state/subject"}, heavy: []string{"cel", "yaml"}},
 	"processor/core/cdnow":  {own: []string{"state/subject"}},
+	// Brokers for tests, Apache Kafka's among them.
+	"processor/kafka/kafkatest": {own: []string{"processor/embedded"}, heavy: []string{"kfake"}},
 }
 
 // wiring may import everything but what only tests may.
 const wiring = "cmd/segmentd"
 
-var onlyByTests = []string{"processor/core/oracle", "processor/core/cdnow"}
+var onlyByTests = []string{"processor/core/oracle", "processor/core/cdnow", "processor/kafka/kafkatest"}
 
 // heavy are the libraries that shape a package, by the prefix of their paths.
 var heavy = map[string][]string{

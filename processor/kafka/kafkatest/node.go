@@ -14,7 +14,8 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/segmentio/kafka-go"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // Options of a cluster of real nodes.
@@ -111,21 +112,26 @@ func (c *Cluster) Wait(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	for _, n := range c.Nodes {
-		client := kafka.Client{Addr: kafka.TCP(n.Addr), Timeout: time.Second, Transport: &kafka.Transport{MetadataTTL: 100 * time.Millisecond}}
-		for {
-			res, err := client.Metadata(ctx, &kafka.MetadataRequest{})
-			if err == nil && len(res.Brokers) == len(c.Nodes) {
-				break
-			}
-			select {
-			case <-time.After(100 * time.Millisecond):
-			case <-ctx.Done():
-				return fmt.Errorf("node %d does not serve: %w: its log ends\n%s", n.id, ctx.Err(), n.logTail())
+		for !n.knows(ctx, len(c.Nodes)) {
+			if err := pause(ctx); err != nil {
+				return fmt.Errorf("node %d does not serve: %w: its log ends\n%s", n.id, err, n.logTail())
 			}
 		}
-		client.Transport.(*kafka.Transport).CloseIdleConnections()
 	}
 	return nil
+}
+
+// knows reports whether the node answers, and knows so many nodes.
+func (n *Node) knows(ctx context.Context, nodes int) bool {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	client, err := kadm.NewOptClient(kgo.SeedBrokers(n.Addr))
+	if err != nil {
+		return false
+	}
+	defer client.Close()
+	brokers, err := client.ListBrokers(ctx)
+	return err == nil && len(brokers) == nodes
 }
 
 // Close kills the nodes and deletes their data.
