@@ -34,6 +34,7 @@ var (
 	loadSkew       = flag.Float64("load-skew", 1.1, "exponent of Zipf's law of TestLoad's keys; 0: even keys")
 	loadPartitions = flag.Int("load-partitions", 4, "partitions of TestLoad's topics")
 	loadRate       = flag.Float64("load-rate", 0, "events/s at which TestLoad measures latency; 0: half of the throughput")
+	loadProfile    = flag.String("load-profile", "", "file for a CPU profile of the processor while TestLoad's backlog is worked off")
 	loadLive       = flag.Duration("load-live", 20*time.Second, "how long TestLoad measures latency at half of the throughput; at most 10m")
 )
 
@@ -98,7 +99,7 @@ func newRigWith(t *testing.T, ruleFile string) (*rig, string) {
 	r.must(os.Mkdir(rules, 0o700))
 	r.must(os.WriteFile(filepath.Join(rules, "load.yaml"), []byte(ruleFile), 0o600))
 	config := fmt.Sprintf("kafka: {brokers: [%s]}\ninputs: [{topic: events, kind: event}, {topic: decisions, kind: decision}]\n"+
-		"topics: {create: true, partitions: %d}\nrules: %s\ndata: %s\nhttp: {listen: %q}\n",
+		"topics: {create: true, partitions: %d}\nrules: %s\ndata: %s\nhttp: {listen: %q, pprof: true}\n",
 		address, *loadPartitions, rules, filepath.Join(r.dir, "data"), r.http)
 	r.must(os.WriteFile(filepath.Join(r.dir, "segmentd.yaml"), []byte(config), 0o600))
 	client, err := kafka.New(kafka.Config{Brokers: brokers})
@@ -255,10 +256,29 @@ func (r *rig) backlog() (events int, seconds, cpu float64) {
 	r.run = r.start("run", "--config", filepath.Join(r.dir, "segmentd.yaml"), "--log-level", "warn")
 	r.await(func() bool { return r.processed() > 0 })
 	first, from, cpuFrom := r.processed(), time.Now(), r.metric("process_cpu_seconds_total")
+	profiled := r.profile()
 	r.await(func() bool { return r.processed() >= float64(*loadEvents) })
+	r.must(<-profiled)
 	seconds, cpu = time.Since(from).Seconds(), r.metric("process_cpu_seconds_total")-cpuFrom
 	r.changelogBytes = r.topicBytes("segmentd-changelog") - before
 	return *loadEvents - int(first), seconds, cpu
+}
+
+// profile writes ten seconds of the processor's CPU to -load-profile, if that is given.
+func (r *rig) profile() <-chan error {
+	done := make(chan error, 1)
+	if *loadProfile == "" {
+		done <- nil
+		return done
+	}
+	go func() {
+		page, err := get("http://" + r.http + "/debug/pprof/profile?seconds=10")
+		if err == nil {
+			err = os.WriteFile(*loadProfile, []byte(page), 0o600)
+		}
+		done <- err
+	}()
+	return done
 }
 
 // topicBytes is the size of a topic's record batches on the broker's disk.

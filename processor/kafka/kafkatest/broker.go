@@ -40,14 +40,8 @@ type Broker struct {
 // one. It is clean, and closed or cleaned when the test ends.
 func Start(t testing.TB, cfg embedded.Config) *Broker {
 	t.Helper()
-	brokers, err := shared()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(brokers) > 0 {
-		b := &Broker{t: t, brokers: brokers}
-		b.cleanUp()
-		return b
+	if brokers := Real(t); len(brokers) > 0 {
+		return &Broker{t: t, brokers: brokers}
 	}
 	b := &Broker{t: t, cfg: cfg}
 	b.startEmbedded()
@@ -58,11 +52,11 @@ func Start(t testing.TB, cfg embedded.Config) *Broker {
 // nobody else may use: a real one is started for the test alone.
 func StartOwn(t testing.TB, cfg embedded.Config) *Broker {
 	t.Helper()
-	brokers, err := shared()
+	real, err := shared()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(brokers) > 0 {
+	if len(real.brokers) > 0 {
 		c := Options{}.StartCluster(t)
 		return &Broker{t: t, brokers: c.Brokers(), node: c.Nodes[0]}
 	}
@@ -125,14 +119,14 @@ func (b *Broker) Embedded() *embedded.Broker {
 // it ends.
 func Real(t testing.TB) []string {
 	t.Helper()
-	brokers, err := shared()
+	real, err := shared()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(brokers) > 0 {
-		(&Broker{t: t, brokers: brokers}).cleanUp()
+	if len(real.brokers) > 0 {
+		(&Broker{t: t, brokers: real.brokers}).cleanUp()
 	}
-	return brokers
+	return real.brokers
 }
 
 // Jars returns the directory of Kafka's jars, for tests that need a cluster of
@@ -161,25 +155,27 @@ func (o Options) StartCluster(t testing.TB) *Cluster {
 	return c
 }
 
-// sharedCluster keeps the pipes open whose end ends the processes.
-var sharedCluster *Cluster
+// backend is where the real broker is.
+type backend struct {
+	brokers []string
+	cluster *Cluster // of ours, which must stay in reach: its pipes keep it alive
+}
 
 // shared is the real broker of all tests of the process, if there is one. It
 // ends with the process.
-var shared = sync.OnceValues(func() ([]string, error) {
+var shared = sync.OnceValues(func() (backend, error) {
 	if brokers := os.Getenv("SEGMENTD_TEST_BROKERS"); brokers != "" {
-		return strings.Split(brokers, ","), nil
+		return backend{brokers: strings.Split(brokers, ",")}, nil
 	}
 	jars := os.Getenv("SEGMENTD_TEST_KAFKA")
 	if jars == "" {
-		return nil, nil
+		return backend{}, nil
 	}
 	c, err := StartCluster(context.Background(), jars, Options{Ephemeral: true})
 	if err != nil {
-		return nil, fmt.Errorf("start Apache Kafka from %s: %w", jars, err)
+		return backend{}, fmt.Errorf("start Apache Kafka from %s: %w", jars, err)
 	}
-	sharedCluster = c
-	return c.Brokers(), nil
+	return backend{c.Brokers(), c}, nil
 })
 
 // cleanUp deletes, when the test ends, the topics and groups that it made.
