@@ -13,6 +13,7 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/segmentd/segmentd/processor/wire/scan"
 	"github.com/segmentd/segmentd/rules"
 	"github.com/segmentd/segmentd/state/subject"
 )
@@ -166,7 +167,7 @@ func (d *Decoder) open(in Input, body []byte) *Reject {
 		return syntaxReject(err, len(in.Value)-len(body))
 	}
 	if value[0] != '{' {
-		return &Reject{Malformed, "the record is " + kindOf(value) + ", not an object"}
+		return &Reject{Malformed, "the record is " + scan.KindOf(value) + ", not an object"}
 	}
 	d.scratch = d.env.scan(value, d.scratch)
 	return nil
@@ -234,7 +235,7 @@ func (d *Decoder) text(f field) ([]byte, *Reject) {
 }
 
 func (d *Decoder) unquote(quoted []byte) (text []byte) {
-	text, d.scratch = unquote(quoted, d.scratch)
+	text, d.scratch = scan.Unquote(quoted, d.scratch)
 	return text
 }
 
@@ -248,7 +249,7 @@ func (d *Decoder) object(f field) ([]byte, *Reject) {
 }
 
 func wrongKind(path string, raw []byte, want string) *Reject {
-	return &Reject{Malformed, path + " is " + kindOf(raw) + ", not " + want}
+	return &Reject{Malformed, path + " is " + scan.KindOf(raw) + ", not " + want}
 }
 
 // subject reads whom the record is about and compares it with the record's key.

@@ -1,6 +1,10 @@
 package wire
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/segmentd/segmentd/processor/wire/scan"
+)
 
 // categories reads Segment's context.consent: whatever is not true is denied.
 func (d *Decoder) categories(consent []byte) *Reject {
@@ -11,8 +15,8 @@ func (d *Decoder) categories(consent []byte) *Reject {
 	if preferences[0] != '{' {
 		return wrongKind("context.consent.categoryPreferences", preferences, "an object")
 	}
-	for m := membersOf(preferences); ; {
-		name, value, ok := m.next()
+	for m := scan.MembersOf(preferences); ; {
+		name, value, ok := m.Next()
 		if !ok {
 			return nil
 		}
@@ -32,8 +36,8 @@ func (d *Decoder) deniedIDs(consent []byte) *Reject {
 	if ids[0] != '[' {
 		return wrongKind(path+".deniedConsentIds", ids, "a list")
 	}
-	for e := elementsOf(ids); ; {
-		id, ok := e.next()
+	for e := scan.ElementsOf(ids); ; {
+		id, ok := e.Next()
 		if !ok {
 			return nil
 		}
@@ -57,8 +61,8 @@ func (d *Decoder) inside(object []byte, path, member string) ([]byte, *Reject) {
 	default:
 		return nil, wrongKind(path, object, "an object")
 	}
-	for m := membersOf(object); ; {
-		quoted, value, ok := m.next()
+	for m := scan.MembersOf(object); ; {
+		quoted, value, ok := m.Next()
 		if !ok {
 			return nil, nil
 		}

@@ -3,6 +3,7 @@ package wire
 import (
 	"strings"
 
+	"github.com/segmentd/segmentd/processor/wire/scan"
 	"github.com/segmentd/segmentd/state/subject"
 )
 
@@ -185,8 +186,8 @@ func (d *Decoder) namedPurposes() (named []string, all bool) {
 		return nil, true
 	}
 	some := false
-	for e := elementsOf(raw); ; {
-		value, ok := e.next()
+	for e := scan.ElementsOf(raw); ; {
+		value, ok := e.Next()
 		if !ok {
 			return named, !some
 		}
@@ -263,8 +264,8 @@ func (d *Decoder) preferences() (raw []byte, wrong string) {
 func (d *Decoder) decideCategories(base subject.Decision, preferences []byte, wrongTime string) (wrong string) {
 	d.decisions = d.decisions[:0]
 	categories := 0
-	for m := membersOf(preferences); ; categories++ {
-		name, value, ok := m.next()
+	for m := scan.MembersOf(preferences); ; categories++ {
+		name, value, ok := m.Next()
 		if !ok {
 			break
 		}

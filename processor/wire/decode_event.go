@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"unicode/utf8"
 
+	"github.com/segmentd/segmentd/processor/wire/scan"
 	"github.com/segmentd/segmentd/state/subject"
 )
 
@@ -244,8 +245,8 @@ func (d *Decoder) inherit(properties []byte, f field) {
 
 // has reports whether an object has a member of that name that is not null.
 func (d *Decoder) has(object []byte, name string) bool {
-	for m := membersOf(object); ; {
-		quoted, value, ok := m.next()
+	for m := scan.MembersOf(object); ; {
+		quoted, value, ok := m.Next()
 		if !ok {
 			return false
 		}
@@ -262,8 +263,8 @@ func (d *Decoder) readContext(n *node) *Reject {
 	if raw == nil || rejected != nil {
 		return rejected
 	}
-	for m := membersOf(raw); ; {
-		quoted, value, ok := m.next()
+	for m := scan.MembersOf(raw); ; {
+		quoted, value, ok := m.Next()
 		if !ok {
 			return nil
 		}

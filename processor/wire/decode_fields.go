@@ -3,6 +3,7 @@ package wire
 import (
 	"unsafe"
 
+	"github.com/segmentd/segmentd/processor/wire/scan"
 	"github.com/segmentd/segmentd/rules"
 	"github.com/segmentd/segmentd/state/subject"
 )
@@ -77,8 +78,8 @@ func (d *Decoder) fill(n *node, raw []byte) {
 		return
 	}
 	left := len(n.children)
-	for m := membersOf(raw); left > 0; {
-		name, value, ok := m.next()
+	for m := scan.MembersOf(raw); left > 0; {
+		name, value, ok := m.Next()
 		if !ok {
 			return
 		}
@@ -105,7 +106,7 @@ func (d *Decoder) valueAt(n *node, b []byte, i int) (v subject.Value, end int) {
 	case '[':
 		v, end = d.listAt(n, b, i+1)
 	default:
-		end = skipValue(b, i)
+		end = scan.SkipValue(b, i)
 		v = d.atLeast(n, d.scalar(b[i:end]))
 	}
 	if n != nil && n.slot >= 0 {
@@ -132,12 +133,12 @@ func (d *Decoder) scalar(raw []byte) subject.Value {
 func (d *Decoder) mapAt(n *node, b []byte, i int) (subject.Value, int) {
 	var kept []subject.Field
 	for {
-		if i = skipTo(b, i, ','); b[i] == '}' {
+		if i = scan.SkipTo(b, i, ','); b[i] == '}' {
 			return subject.OfMap(kept), i + 1
 		}
-		end := skipString(b, i)
+		end := scan.SkipString(b, i)
 		f, c := d.named(n, b[i:end])
-		f.Value, i = d.valueAt(c, b, skipTo(b, end, ':'))
+		f.Value, i = d.valueAt(c, b, scan.SkipTo(b, end, ':'))
 		kept = append(kept, f)
 	}
 }
@@ -157,7 +158,7 @@ func (d *Decoder) named(n *node, quoted []byte) (subject.Field, *node) {
 func (d *Decoder) listAt(n *node, b []byte, i int) (subject.Value, int) {
 	var kept []subject.Value
 	for {
-		if i = skipTo(b, i, ','); b[i] == ']' {
+		if i = scan.SkipTo(b, i, ','); b[i] == ']' {
 			return subject.OfList(kept), i + 1
 		}
 		var v subject.Value
@@ -191,8 +192,8 @@ func (d *Decoder) readTraits(raw []byte) {
 		return
 	}
 	left := len(d.traits.children)
-	for m := membersOf(raw); left > 0; {
-		name, value, ok := m.next()
+	for m := scan.MembersOf(raw); left > 0; {
+		name, value, ok := m.Next()
 		if !ok {
 			return
 		}
@@ -212,8 +213,8 @@ func (d *Decoder) pruned(n *node, raw []byte) subject.Value {
 		return subject.Value{}
 	}
 	var kept []subject.Field
-	for m := membersOf(raw); len(kept) < len(n.children); {
-		name, value, ok := m.next()
+	for m := scan.MembersOf(raw); len(kept) < len(n.children); {
+		name, value, ok := m.Next()
 		if !ok {
 			break
 		}

@@ -3,6 +3,7 @@ package wire
 import (
 	"time"
 
+	"github.com/segmentd/segmentd/processor/wire/scan"
 	"github.com/segmentd/segmentd/state/subject"
 )
 
@@ -80,7 +81,7 @@ func (d *Decoder) instant(raw []byte) (at subject.Instant, wrong string) {
 		return d.epoch(raw)
 	}
 	if raw[0] != '"' {
-		return 0, "is " + kindOf(raw) + unitHint(raw)
+		return 0, "is " + scan.KindOf(raw) + unitHint(raw)
 	}
 	return parseRFC3339(d.unquote(raw))
 }

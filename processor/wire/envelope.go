@@ -1,5 +1,7 @@
 package wire
 
+import "github.com/segmentd/segmentd/processor/wire/scan"
+
 // field is a top-level member of an input record that the decoder may read.
 type field uint8
 
@@ -86,13 +88,13 @@ type envelope [fields][]byte
 // scan fills the envelope from a validated object.
 func (e *envelope) scan(object, scratch []byte) (grown []byte) {
 	*e = envelope{}
-	for m := membersOf(object); ; {
-		quoted, value, ok := m.next()
+	for m := scan.MembersOf(object); ; {
+		quoted, value, ok := m.Next()
 		if !ok {
 			return scratch
 		}
 		var name []byte
-		name, scratch = unquote(quoted, scratch)
+		name, scratch = scan.Unquote(quoted, scratch)
 		if f := fieldOf(name); f < fields && value[0] != 'n' {
 			e[f] = value
 		}

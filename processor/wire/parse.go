@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/segmentd/segmentd/processor/wire/scan"
 	"github.com/segmentd/segmentd/state/subject"
 )
 
@@ -51,8 +52,8 @@ func (p *parser) flatten(object []byte, prefix string, depth int) {
 	for object[0] != '{' {
 		object = object[1:]
 	}
-	for m := membersOf(object); ; {
-		quoted, value, ok := m.next()
+	for m := scan.MembersOf(object); ; {
+		quoted, value, ok := m.Next()
 		if !ok {
 			return
 		}
@@ -78,7 +79,7 @@ func (p *parser) text(path string) string {
 	case !ok:
 		return ""
 	case raw[0] != '"':
-		p.wrong(path, "is "+kindOf(raw)+", not a string")
+		p.wrong(path, "is "+scan.KindOf(raw)+", not a string")
 		return ""
 	}
 	return string(p.d.unquote(raw))
