@@ -1,9 +1,11 @@
 package wire
 
 import (
+	"maps"
 	"strings"
 	"testing"
 
+	"github.com/segmentd/segmentd/processor/wire/mapping"
 	"github.com/segmentd/segmentd/rules"
 	"github.com/segmentd/segmentd/state/subject"
 )
@@ -33,6 +35,31 @@ func BenchmarkDecodeTrack(b *testing.B) {
 		if _, rejected := d.Decode(Events, in); rejected != nil {
 			b.Fatal(rejected)
 		}
+	}
+}
+
+// BenchmarkDecodeMapped decodes the content of benchEvent from a record of
+// another shape: with paths alone, and with two expressions that compute.
+func BenchmarkDecodeMapped(b *testing.B) {
+	record := strings.NewReplacer(`"event":`, `"kind":`, `"userId":"user-0000004"`, `"customer":{"id":"user-0000004"}`, `"messageId":`, `"uuid":`,
+		`"properties":`, `"data":`, `"timestamp":`, `"ts":`, `"context":`, `"meta":`).Replace(benchEvent)
+	paths := map[string]string{"userId": "value.customer.id", "event": "value.kind", "messageId": "value.uuid", "timestamp": "value.ts",
+		"properties": "value.data", "context": "value.meta"}
+	computed := maps.Clone(paths)
+	computed["event"] = `value.kind == "Order Completed" ? value.kind : "Other"`
+	computed["properties"] = `{"total": value.data.total * 1.19, "currency": value.data.currency, "order_id": value.data.order_id}`
+	for name, expressions := range map[string]map[string]string{"paths": paths, "computed": computed} {
+		b.Run(name, func(b *testing.B) {
+			opts := benchDecoder().opts
+			d, in := mappedDecoder(b, mapping.Event, opts, expressions), Input{Key: []byte("user-0000004"), Value: []byte(record), Timestamp: testArrival}
+			b.SetBytes(int64(len(record)))
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, rejected := d.Decode(Events, in); rejected != nil {
+					b.Fatal(rejected)
+				}
+			}
+		})
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/segmentd/segmentd/processor/wire/mapping"
 	"github.com/segmentd/segmentd/processor/wire/scan"
 	"github.com/segmentd/segmentd/rules"
 	"github.com/segmentd/segmentd/state/subject"
@@ -66,6 +67,9 @@ type DecoderOptions struct {
 	MaxFutureSkew  time.Duration // how far an event may lie ahead of its arrival: 5m
 	MaxRecordBytes int           // larger values are rejected: 1 MiB
 	AnyKey         bool          // do not compare the record's key with the subject's id
+	// Map reads records of another shape; nil: records have ours. It belongs to
+	// one kind of input, and Decode must be asked for that.
+	Map *mapping.Mapping
 }
 
 // Decoder decodes input records. It reuses its memory, so it is not safe for
@@ -82,6 +86,7 @@ type Decoder struct {
 	json    *jsontext.Decoder
 	env     envelope
 	scratch []byte
+	mapped  *mapped // nil: no Map
 
 	event     subject.Event
 	fields    []subject.Value // by slot
@@ -112,6 +117,9 @@ func NewDecoder(opts DecoderOptions) *Decoder {
 		d.purposes[strings.ToLower(p)] = p
 	}
 	d.json = jsontext.NewDecoder(&d.source)
+	if opts.Map != nil {
+		d.mapped = newMapped(opts.Map, opts.TimestampUnit)
+	}
 	return d
 }
 
@@ -119,14 +127,17 @@ func NewDecoder(opts DecoderOptions) *Decoder {
 // memory; what it returns is valid until the next call (see Item).
 func (d *Decoder) Decode(kind Kind, in Input) (Item, *Reject) {
 	d.belowMin = 0
-	if (kind == Events || kind == Mixed) && d.opts.Format != FormatJSON && isBinaryCloudEvent(in.Headers) {
+	if d.mapped != nil {
+		return d.decodeMapped(kind, in)
+	}
+	mode, rejected := d.ceMode(kind, in)
+	switch {
+	case rejected != nil:
+		return Item{}, rejected
+	case mode == ceBinary:
 		return d.binaryCloudEvent(in)
 	}
-	body, rejected := d.body(in)
-	if rejected != nil {
-		return Item{}, rejected
-	}
-	if rejected = d.open(in, body); rejected != nil {
+	if _, rejected = d.open(in); rejected != nil {
 		return Item{}, rejected
 	}
 	switch kind {
@@ -135,9 +146,9 @@ func (d *Decoder) Decode(kind Kind, in Input) (Item, *Reject) {
 	case Requests:
 		return d.fromRequests(in)
 	case Mixed:
-		return d.fromMixed(in)
+		return d.fromMixed(in, mode)
 	}
-	return d.fromEvents(in)
+	return d.fromEvents(in, mode)
 }
 
 // body checks the value's size and strips a schema registry's prefix: a zero
@@ -149,7 +160,7 @@ func (d *Decoder) body(in Input) ([]byte, *Reject) {
 	if len(in.Value) > d.opts.MaxRecordBytes {
 		return nil, &Reject{TooLarge, fmt.Sprintf("%d bytes, at most %d are taken", len(in.Value), d.opts.MaxRecordBytes)}
 	}
-	if in.Value[0] == 0 && len(in.Value) > registryPrefixBytes {
+	if in.Value[0] == 0 && len(in.Value) >= registryPrefixBytes {
 		return in.Value[registryPrefixBytes:], nil
 	}
 	return in.Value, nil
@@ -158,19 +169,36 @@ func (d *Decoder) body(in Input) ([]byte, *Reject) {
 const (
 	registryPrefixBytes = 5
 	emptyRecord         = "empty record"
+	noJSONSchema        = "behind a schema registry's prefix stands no JSON: of its formats only JSON Schema is read, not Avro or Protobuf"
 )
 
-// open validates a record, which must be an object, and fills the envelope.
-func (d *Decoder) open(in Input, body []byte) *Reject {
+// parse validates a record's value and returns it without the space around it.
+func (d *Decoder) parse(in Input) ([]byte, *Reject) {
+	body, rejected := d.body(in)
+	if rejected != nil {
+		return nil, rejected
+	}
 	value, err := d.validate(body)
-	if err != nil {
-		return syntaxReject(err, len(in.Value)-len(body))
+	switch {
+	case err == nil:
+		return value, nil
+	case len(body) < len(in.Value):
+		return nil, &Reject{UnsupportedFormat, noJSONSchema}
 	}
-	if value[0] != '{' {
-		return &Reject{Malformed, "the record is " + scan.KindOf(value) + ", not an object"}
+	return nil, syntaxReject(err)
+}
+
+// open parses a record, which must be an object, and fills the envelope.
+func (d *Decoder) open(in Input) (object []byte, rejected *Reject) {
+	object, rejected = d.parse(in)
+	if rejected != nil {
+		return nil, rejected
 	}
-	d.scratch = d.env.scan(value, d.scratch)
-	return nil
+	if object[0] != '{' {
+		return nil, &Reject{Malformed, "the record is " + scan.KindOf(object) + ", not an object"}
+	}
+	d.scratch = d.env.scan(object, d.scratch)
+	return object, nil
 }
 
 var errTrailing = errors.New("trailing data")
@@ -193,7 +221,7 @@ func (d *Decoder) validate(body []byte) ([]byte, error) {
 
 // syntaxReject says what is wrong with JSON and where, in words of its own:
 // the library's messages quote the input.
-func syntaxReject(err error, before int) *Reject {
+func syntaxReject(err error) *Reject {
 	if err == io.EOF {
 		return &Reject{Malformed, emptyRecord}
 	}
@@ -214,7 +242,7 @@ func syntaxReject(err error, before int) *Reject {
 	case syntax != nil && syntax.Err != nil && syntax.Err.Error() == "exceeded max depth":
 		what = "nested too deeply"
 	}
-	return &Reject{Malformed, what + " at byte " + strconv.Itoa(at+before)}
+	return &Reject{Malformed, what + " at byte " + strconv.Itoa(at)}
 }
 
 // text returns the text of a string member, valid until the scratch memory is

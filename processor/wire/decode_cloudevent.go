@@ -18,30 +18,69 @@ const (
 	structuredContent = "application/cloudevents"
 )
 
-func isBinaryCloudEvent(headers []stream.Header) bool {
-	binary := false
+// ceMode is how a record holds CloudEvents, as its headers say.
+type ceMode uint8
+
+const (
+	ceUnsaid     ceMode = iota // no header says anything: the value may
+	ceBinary                   // the headers are the attributes, the value the data
+	ceStructured               // the value is an event
+	ceBatch                    // the value is a list of events
+	ceForeign                  // the value is an event in a format other than JSON
+)
+
+func modeOf(headers []stream.Header) ceMode {
+	mode := ceUnsaid
 	for i := range headers {
 		switch {
-		case strings.EqualFold(headers[i].Key, cePrefix+"specversion"):
-			binary = true
-		case strings.EqualFold(headers[i].Key, contentType) && bytes.HasPrefix(headers[i].Value, []byte(structuredContent)):
-			return false
+		case strings.EqualFold(headers[i].Key, cePrefix+"specversion") && mode == ceUnsaid:
+			mode = ceBinary
+		case strings.EqualFold(headers[i].Key, contentType) && bytes.HasPrefix(bytes.ToLower(headers[i].Value), []byte(structuredContent)):
+			mode = structuredMode(string(headers[i].Value))
 		}
 	}
-	return binary
+	return mode
 }
 
-// isCloudEvent reports whether the opened record is a structured CloudEvent.
-func (d *Decoder) isCloudEvent() bool {
-	return d.opts.Format != FormatJSON && d.env[fieldSpecVersion] != nil
-}
-
-// checkFormat rejects what is no CloudEvent where nothing else is taken.
-func (d *Decoder) checkFormat() *Reject {
-	if d.opts.Format == FormatCloudEvents && d.env[fieldSpecVersion] == nil {
-		return &Reject{UnsupportedFormat, "no CloudEvent: specversion is missing"}
+// structuredMode sorts media types that begin with application/cloudevents.
+func structuredMode(mediaType string) ceMode {
+	switch t, _, err := mime.ParseMediaType(mediaType); {
+	case err == nil && strings.HasPrefix(t, structuredContent+"-batch"):
+		return ceBatch
+	case err == nil && (t == structuredContent || t == structuredContent+"+json"):
+		return ceStructured
 	}
-	return nil
+	return ceForeign
+}
+
+// ceMode returns how a record of an input of the kind holds CloudEvents, or
+// rejects one that says it does so in a way that is not read.
+func (d *Decoder) ceMode(kind Kind, in Input) (ceMode, *Reject) {
+	if len(in.Headers) == 0 || d.opts.Format == FormatJSON || kind != Events && kind != Mixed {
+		return ceUnsaid, nil
+	}
+	mode := modeOf(in.Headers)
+	switch mode {
+	case ceBatch:
+		return mode, &Reject{UnsupportedFormat, "a batch of CloudEvents: each record must be one"}
+	case ceForeign:
+		return mode, &Reject{UnsupportedFormat, "the content-type says a CloudEvent in a format other than JSON"}
+	}
+	return mode, nil
+}
+
+// isCloudEvent reports whether the opened record is a structured CloudEvent. If
+// nothing else is taken, or its headers say that it is one, it must be.
+func (d *Decoder) isCloudEvent(mode ceMode) (bool, *Reject) {
+	switch {
+	case d.opts.Format == FormatJSON:
+		return false, nil
+	case d.env[fieldSpecVersion] != nil:
+		return true, nil
+	case d.opts.Format == FormatCloudEvents || mode == ceStructured:
+		return false, &Reject{UnsupportedFormat, "no CloudEvent: specversion is missing"}
+	}
+	return false, nil
 }
 
 // attributes are what segmentd reads of a CloudEvent's context.
@@ -50,9 +89,8 @@ type attributes struct {
 	time, dataContentType                       string
 }
 
-// cloudEvent decodes the opened record as a structured CloudEvent.
-func (d *Decoder) cloudEvent(in Input) (Item, *Reject) {
-	var a attributes
+// attributes reads the opened record, a structured CloudEvent.
+func (d *Decoder) attributes() (a attributes, rejected *Reject) {
 	for _, m := range []struct {
 		field field
 		to    *string
@@ -62,12 +100,21 @@ func (d *Decoder) cloudEvent(in Input) (Item, *Reject) {
 	} {
 		text, rejected := d.text(m.field)
 		if rejected != nil {
-			return Item{}, rejected
+			return a, rejected
 		}
 		*m.to = string(text)
 	}
 	if d.env[fieldDataBase64] != nil {
-		return Item{}, &Reject{UnsupportedFormat, "data_base64: the data is not JSON"}
+		return a, &Reject{UnsupportedFormat, "data_base64: the data is not JSON"}
+	}
+	return a, nil
+}
+
+// cloudEvent decodes the opened record as a structured CloudEvent.
+func (d *Decoder) cloudEvent(in Input) (Item, *Reject) {
+	a, rejected := d.attributes()
+	if rejected != nil {
+		return Item{}, rejected
 	}
 	return d.fromAttributes(in, a, d.env[fieldData])
 }
@@ -76,19 +123,15 @@ func (d *Decoder) cloudEvent(in Input) (Item, *Reject) {
 // value is the data.
 func (d *Decoder) binaryCloudEvent(in Input) (Item, *Reject) {
 	a := attributesOf(in.Headers)
-	if !isJSON(a.dataContentType) {
-		return Item{}, &Reject{UnsupportedFormat, "content-type is not JSON"}
-	}
 	if len(in.Value) == 0 {
 		return d.fromAttributes(in, a, nil)
 	}
-	body, rejected := d.body(in)
-	if rejected != nil {
+	if rejected := a.checkContent(); rejected != nil {
 		return Item{}, rejected
 	}
-	data, err := d.validate(body)
-	if err != nil {
-		return Item{}, syntaxReject(err, len(in.Value)-len(body))
+	data, rejected := d.parse(in)
+	if rejected != nil {
+		return Item{}, rejected
 	}
 	return d.fromAttributes(in, a, data)
 }
@@ -127,7 +170,7 @@ func isJSON(mediaType string) bool {
 }
 
 func (d *Decoder) fromAttributes(in Input, a attributes, data []byte) (Item, *Reject) {
-	if rejected := a.check(); rejected != nil {
+	if rejected := a.check(data); rejected != nil {
 		return Item{}, rejected
 	}
 	id, rejected := d.cloudEventSubject(in, a)
@@ -139,8 +182,7 @@ func (d *Decoder) fromAttributes(in Input, a attributes, data []byte) (Item, *Re
 		return Item{}, rejected
 	}
 	d.reset(in, id, at)
-	// A space cannot occur in a source (RFC 3986), so the pair stays unique.
-	d.setMessage([]byte(a.source + " " + a.id))
+	d.setMessage([]byte(a.message()))
 	d.event.Name = d.shared([]byte(a.name))
 	if d.properties != nil && data != nil {
 		d.fill(d.properties, data)
@@ -148,8 +190,13 @@ func (d *Decoder) fromAttributes(in Input, a attributes, data []byte) (Item, *Re
 	return d.eventItem(), nil
 }
 
-// check holds an event to what CloudEvents 1.0 requires.
-func (a attributes) check() *Reject {
+// message identifies an event. A space cannot occur in a source (RFC 3986), so
+// the pair stays unique.
+func (a attributes) message() string { return a.source + " " + a.id }
+
+// check holds an event to what CloudEvents 1.0 requires of the attributes that
+// are read; data is nil if it has none.
+func (a attributes) check(data []byte) *Reject {
 	switch {
 	case !utf8.ValidString(a.id + a.source + a.name):
 		return &Reject{Malformed, "an attribute is not valid UTF-8"}
@@ -161,7 +208,17 @@ func (a attributes) check() *Reject {
 		return &Reject{Malformed, "source is missing"}
 	case a.name == "":
 		return &Reject{Malformed, "type is missing"}
-	case !isJSON(a.dataContentType):
+	case a.dataContentType != "" && !strings.Contains(a.dataContentType, "/"):
+		return &Reject{Malformed, "datacontenttype is no media type"}
+	case data != nil:
+		return a.checkContent()
+	}
+	return nil
+}
+
+// checkContent rejects data that is not JSON.
+func (a attributes) checkContent() *Reject {
+	if !isJSON(a.dataContentType) {
 		return &Reject{UnsupportedFormat, "datacontenttype is not JSON"}
 	}
 	return nil

@@ -27,15 +27,21 @@ func (d *Decoder) fromDecisions(in Input) (Item, *Reject) {
 
 // misunderstoodType refuses for the purpose named, if the subject is certain.
 func (d *Decoder) misunderstoodType(in Input, wrong *Reject) (Item, *Reject) {
-	id, rejected := d.subject(in)
-	if rejected != nil {
-		return Item{}, rejected
-	}
 	detail := "type is not decision"
 	if wrong != nil {
 		detail = wrong.Detail
 	}
-	return d.refuse(in, id, detail)
+	return d.misunderstood(in, detail)
+}
+
+// misunderstood refuses, if the subject is certain, for the purposes that the
+// record names.
+func (d *Decoder) misunderstood(in Input, wrong string) (Item, *Reject) {
+	id, rejected := d.subject(in)
+	if rejected != nil {
+		return Item{}, rejected
+	}
+	return d.refuse(in, id, wrong)
 }
 
 // decision decodes a decision record. A stop holds whatever else the record

@@ -79,11 +79,12 @@ func unsupported(t recordType, input string) *Reject {
 	return &Reject{UnsupportedType, "an event on " + input}
 }
 
-func (d *Decoder) fromEvents(in Input) (Item, *Reject) {
-	if rejected := d.checkFormat(); rejected != nil {
+func (d *Decoder) fromEvents(in Input, mode ceMode) (Item, *Reject) {
+	isCloudEvent, rejected := d.isCloudEvent(mode)
+	switch {
+	case rejected != nil:
 		return Item{}, rejected
-	}
-	if d.isCloudEvent() {
+	case isCloudEvent:
 		return d.cloudEvent(in)
 	}
 	t, rejected := d.recordType()

@@ -19,11 +19,12 @@ func (d *Decoder) fromRequests(in Input) (Item, *Reject) {
 }
 
 // fromMixed decodes a record of an input that holds all kinds.
-func (d *Decoder) fromMixed(in Input) (Item, *Reject) {
-	if rejected := d.checkFormat(); rejected != nil {
+func (d *Decoder) fromMixed(in Input, mode ceMode) (Item, *Reject) {
+	isCloudEvent, rejected := d.isCloudEvent(mode)
+	switch {
+	case rejected != nil:
 		return Item{}, rejected
-	}
-	if d.isCloudEvent() {
+	case isCloudEvent:
 		return d.cloudEvent(in)
 	}
 	t, rejected := d.recordType()

@@ -86,6 +86,19 @@ func (d *Decoder) instant(raw []byte) (at subject.Instant, wrong string) {
 	return parseRFC3339(d.unquote(raw))
 }
 
+// appendInstant appends an instant as JSON, as an input with that unit writes it.
+func (u TimestampUnit) appendInstant(b []byte, t time.Time) []byte {
+	if u == RFC3339 {
+		return append(t.UTC().AppendFormat(append(b, '"'), time.RFC3339Nano), '"')
+	}
+	// Exact: whole microseconds, and the unit's decimal point in their text.
+	n, _ := subject.Decimal(t.UnixMicro(), epochExponent[u])
+	return append(b, n.String()...)
+}
+
+// epochExponent is the power of ten by which microseconds become the unit.
+var epochExponent = [...]int32{Seconds: -6, Milliseconds: -3, Microseconds: 0}
+
 func parseRFC3339(text []byte) (at subject.Instant, wrong string) {
 	if len(text) > maxTimestampBytes {
 		return 0, "is not RFC 3339"

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/segmentd/segmentd/processor/stream"
+	"github.com/segmentd/segmentd/processor/wire/mapping"
 	"github.com/segmentd/segmentd/state/subject"
 )
 
@@ -219,7 +220,27 @@ func TestCloudEventWithoutData(t *testing.T) {
 	}
 }
 
+// TestRegistryPrefix takes the prefix off in every format, with a mapping too.
 func TestRegistryPrefix(t *testing.T) {
-	d := NewDecoder(DecoderOptions{})
-	diff(t, mustDecode(t, d, Events, "\x00\x00\x00\x00\x2a"+track(`"x":1`)).Event.Name, "E")
+	const prefix = "\x00\x00\x00\x00\x2a"
+	const cloud = `{"specversion":"1.0","id":"1","source":"/s","type":"E","partitionkey":"u1"}`
+	binary := binaryCloudEventInput()
+	binary.Value = append([]byte(prefix), binary.Value...)
+	for _, format := range []InputFormat{FormatAuto, FormatJSON, FormatCloudEvents} {
+		for name, d := range map[string]*Decoder{
+			"plain":  NewDecoder(DecoderOptions{Format: format}),
+			"mapped": mappedDecoder(t, mapping.Event, DecoderOptions{Format: format}, map[string]string{"userId": `"u1"`, "event": `"E"`}),
+		} {
+			if format != FormatCloudEvents {
+				diff(t, mustDecode(t, d, Events, prefix+track(`"x":1`)).Event.Name, "E")
+			}
+			if format != FormatJSON {
+				diff(t, mustDecode(t, d, Events, prefix+cloud).Event.Name, "E")
+				if _, rejected := d.Decode(Events, binary); rejected != nil {
+					t.Errorf("%s %s: %v", format, name, rejected)
+				}
+			}
+		}
+	}
+	diff(t, mustDecode(t, NewDecoder(DecoderOptions{}), Requests, prefix+`{"type":"request","userId":"u1","requestId":"r","request":"erase"}`).Request.RequestID, "r")
 }

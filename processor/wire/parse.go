@@ -22,15 +22,12 @@ var ErrChange = errors.New("not a change")
 // wrap ErrChange and name fields, never values.
 func ParseChange(value []byte) (Published, error) {
 	d := NewDecoder(DecoderOptions{MaxRecordBytes: len(value) + 1, Format: FormatJSON})
-	body, rejected := d.body(Input{Value: value})
-	if rejected == nil {
-		rejected = d.open(Input{Value: value}, body)
-	}
+	object, rejected := d.open(Input{Value: value})
 	if rejected != nil {
 		return Published{}, fmt.Errorf("%w: %s", ErrChange, rejected.Detail)
 	}
 	p := parser{d: d, found: map[string][]byte{}}
-	p.flatten(body, "", deepestMember)
+	p.flatten(object, "", deepestMember)
 	if _, ok := p.found["messageId"]; ok {
 		return p.track()
 	}
@@ -49,9 +46,6 @@ const deepestMember = 3
 
 // flatten collects the members of an object, down to a depth, under their dotted paths.
 func (p *parser) flatten(object []byte, prefix string, depth int) {
-	for object[0] != '{' {
-		object = object[1:]
-	}
 	for m := scan.MembersOf(object); ; {
 		quoted, value, ok := m.Next()
 		if !ok {

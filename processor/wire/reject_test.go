@@ -43,7 +43,11 @@ var jsonRejects = []rejectCase{
 	{"duplicate name", Events, `{"userId":"a","userId":"` + secret + `"}`, "malformed: duplicate name at byte 14"},
 	{"duplicate escaped name", Events, `{"userId":"a","user\u0049d":"b"}`, "malformed: duplicate name at byte 14"},
 	{"duplicate in a skipped value", Events, track(`"other":[{"x":1,"x":2}]`), "malformed: duplicate name at byte 93"},
-	{"registry prefix counts", Events, "\x00\x00\x00\x00\x07{'}", "malformed: not valid JSON at byte 6"},
+	{"Avro behind a registry's prefix", Events, "\x00\x00\x00\x00\x07\x0c" + secret, "unsupported_format: " + noJSONSchema},
+	{"Protobuf behind it", Decisions, "\x00\x00\x00\x00\x07\x00\x0a\x06" + secret, "unsupported_format: " + noJSONSchema},
+	{"broken JSON behind it", Requests, "\x00\x00\x00\x00\x07{'}", "unsupported_format: " + noJSONSchema},
+	{"nothing behind it", Events, "\x00\x00\x00\x00\x07", "unsupported_format: " + noJSONSchema},
+	{"zero bytes", Events, "\x00\x00", "malformed: not valid JSON at byte 0"},
 	{"a list", Events, `[{"type":"track"}]`, "malformed: the record is a list, not an object"},
 	{"a text", Events, `"` + secret + `"`, "malformed: the record is a string, not an object"},
 	{"a number", Events, `17`, "malformed: the record is a number, not an object"},
@@ -207,7 +211,7 @@ func TestRejectedFormats(t *testing.T) {
 	d := NewDecoder(DecoderOptions{})
 	ce := []string{"ce_specversion", "1.0", "ce_id", "1", "ce_source", "/s", "ce_type", "E"}
 	for want, h := range map[string][]stream.Header{
-		"unsupported_format: content-type is not JSON":                 headers(append(ce, "content-type", "application/avro")...),
+		"unsupported_format: datacontenttype is not JSON":              headers(append(ce, "content-type", "application/avro")...),
 		"unsupported_format: specversion is not 1.0":                   headers("ce_specversion", "0.3"),
 		"malformed: id is missing":                                     headers("ce_specversion", "1.0"),
 		"malformed: source is missing":                                 headers("ce_specversion", "1.0", "ce_id", "1"),
@@ -220,9 +224,24 @@ func TestRejectedFormats(t *testing.T) {
 	} {
 		checkRejected(t, d, rejectCase{kind: Events, want: want}, Input{Value: []byte(`{}`), Headers: h, Timestamp: testArrival})
 	}
+	for contentType, want := range map[string]string{
+		"application/cloudevents-batch+json; charset=utf-8": "unsupported_format: a batch of CloudEvents: each record must be one",
+		"Application/CloudEvents-Batch":                     "unsupported_format: a batch of CloudEvents: each record must be one",
+		"application/cloudevents+avro":                      "unsupported_format: the content-type says a CloudEvent in a format other than JSON",
+		"application/cloudevents+json":                      "unsupported_format: no CloudEvent: specversion is missing",
+	} {
+		in := Input{Value: []byte(track(`"x":1`)), Headers: headers("Content-Type", contentType), Timestamp: testArrival}
+		for _, kind := range []Kind{Events, Mixed} {
+			checkRejected(t, d, rejectCase{kind: kind, want: want}, in)
+			checkRejected(t, only, rejectCase{kind: kind, want: want}, in)
+		}
+		if _, rejected := NewDecoder(DecoderOptions{Format: FormatJSON}).Decode(Events, in); rejected != nil {
+			t.Errorf("with format json %s is %v", contentType, rejected)
+		}
+	}
 	for want, value := range map[string]string{
 		"unsupported_format: data_base64: the data is not JSON":  `{"specversion":"1.0","id":"1","source":"/s","type":"E","data_base64":"AA=="}`,
-		"unsupported_format: datacontenttype is not JSON":        `{"specversion":"1.0","id":"1","source":"/s","type":"E","datacontenttype":"text/xml"}`,
+		"unsupported_format: datacontenttype is not JSON":        `{"specversion":"1.0","id":"1","source":"/s","type":"E","datacontenttype":"text/xml","data":"<a/>"}`,
 		"unsupported_format: specversion is not 1.0":             `{"specversion":"2.0","id":"1","source":"/s","type":"E"}`,
 		"malformed: specversion is a number, not a string":       `{"specversion":1.0,"id":"1","source":"/s","type":"E"}`,
 		"key_mismatch: the record's key is not its partitionkey": `{"specversion":"1.0","id":"1","source":"/s","type":"E","partitionkey":"x"}`,

@@ -29,8 +29,8 @@ func (k Kind) String() string { return kindNames[k] }
 // Reason says why a record was rejected: a closed set.
 type Reason uint8
 
-// The reasons of a reject. WrongPartition and BadMapping are given by callers
-// only; the decoder knows neither partitions nor mappings.
+// The reasons of a reject. WrongPartition is given by callers only; the decoder
+// knows no partitions.
 const (
 	Malformed Reason = iota
 	NoSubject
