@@ -112,7 +112,10 @@ type Input struct {
 	Partitioner string `yaml:"partitioner" default:"murmur2" allowed:"murmur2|crc32|fnv1a|any"`
 	// What timestamps are: RFC 3339 text, or a number of seconds, milliseconds or microseconds since 1970.
 	TimestampUnit string `yaml:"timestamp_unit" default:"rfc3339" allowed:"rfc3339|s|ms|us"`
-	// CEL expressions for events of another shape. Not available in this version.
+	// For records of another shape: a CEL expression for each member of ours, over `key`, `value` and `headers`. Of an
+	// event: userId, anonymousId, type (track where it is left out), event, messageId, timestamp, properties, traits, context; of a decision:
+	// userId, anonymousId, purpose, status, timestamp, explicit, expiresAt, and type, event and context for Segment's consent call.
+	// Nothing else of a record counts, but a CloudEvent's attributes give what the map leaves out. OPERATIONS.md has examples.
 	Map map[string]string `yaml:"map"`
 }
 

@@ -182,7 +182,11 @@ func (r reader) words(n *yaml.Node, v reflect.Value, f field) {
 		key, val := n.Content[i], resolve(n.Content[i+1])
 		item := field{path: joinPath(f.path, key.Value), typ: f.typ.Elem()}
 		if r.is(val, yaml.ScalarNode, item) {
+			if words.MapIndex(reflect.ValueOf(key.Value)).IsValid() {
+				r.problem(key, item.path, "given twice")
+			}
 			words.SetMapIndex(reflect.ValueOf(key.Value), reflect.ValueOf(val.Value))
+			r.cfg.origins[item.path] = r.where(val)
 		}
 	}
 	v.Set(words)

@@ -3,8 +3,11 @@ package config
 import (
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/segmentd/segmentd/processor/wire/mapping"
 )
 
 const inputsExample = `no inputs: say which topics to read and what they hold, for example
@@ -73,8 +76,39 @@ func (v *validator) input(in Input, path string) {
 	if in.Kind == "" {
 		v.missing(path+".kind", "missing; allowed: event or decision")
 	}
-	if len(in.Map) > 0 {
-		v.add(path+".map", "not available in this version; events have the shape of Segment's calls")
+	if in.Kind == KindDecision && in.Format == FormatCloudEvents {
+		v.add(path+".format", "cloudevents is for events; a decision is JSON, and of another shape with map")
+	}
+	if len(in.Map) > 0 && mapping.Keys(mapping.Kind(in.Kind)) != nil {
+		v.mapping(in, path+".map")
+	}
+}
+
+// mapping checks the expressions of an input, and that those are there without
+// which each record would be rejected.
+func (v *validator) mapping(in Input, path string) {
+	_, problems := mapping.Compile(mapping.Kind(in.Kind), in.Map)
+	for _, p := range problems {
+		v.add(joinPath(path, p.Key), "%s", p.Text)
+	}
+	has := func(keys ...string) bool {
+		return slices.ContainsFunc(keys, func(key string) bool { _, ok := in.Map[key]; return ok })
+	}
+	lacks := func(text string) {
+		if !v.unread[path] {
+			v.add(path, "%s", text)
+		}
+	}
+	if !has("userId", "anonymousId") && in.Format != FormatCloudEvents {
+		lacks("userId and anonymousId are missing; one of them is needed (userId: key, if it is the record's key)")
+	}
+	switch {
+	case in.Kind == KindEvent && in.Format == FormatJSON && !has("event", "type"):
+		lacks("event is missing; a text in quotes gives all records one name")
+	case in.Kind == KindDecision && !has("type") && !(has("purpose") && has("status")):
+		lacks("purpose and status are both needed")
+	case in.Kind == kindRequest && !(has("request") && has("requestId")):
+		lacks("request and requestId are both needed")
 	}
 }
 

@@ -49,7 +49,7 @@ var layers = map[string]layer{
 	"processor/kafka":        {own: []string{"processor/stream", "state/subject"}, heavy: []string{"kafka-go"}},
 	"processor/embedded":     {heavy: []string{"kfake"}},
 	"processor/admin":        {own: []string{"processor", "rules", "state/subject"}, heavy: []string{"prometheus"}},
-	"config":                 {heavy: []string{"pflag", "yaml"}},
+	"config":                 {own: []string{"processor/wire/mapping"}, heavy: []string{"pflag", "yaml"}},
 	"deployments":            {},
 	"deployments/example":    {},
 	// The probe of the container image, a program of its own.

@@ -2,6 +2,7 @@ package mapping
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 
 	"cel.dev/cel-go/cel"
@@ -179,12 +180,25 @@ func explain(text string, issues *cel.Issues) string {
 	return fmt.Sprintf("%s\n  %s\n  %s^", message, shown, strings.Repeat(" ", min(column, len([]rune(shown)))))
 }
 
-// words are an error's, with what the names are where one is unknown.
+var (
+	unknownName = regexp.MustCompile(`^undeclared reference to '([^']*)'`)
+	noOverload  = regexp.MustCompile(`^found no matching overload for '(.*)' applied to '(.*)'$`)
+	unexpected  = regexp.MustCompile(`^(?:mismatched|extraneous|no viable alternative at) input '(.*?)'(?: expecting .*)?$`)
+)
+
+// words puts CEL's commonest errors in words.
 func words(message string) string {
-	name, unknown := strings.CutPrefix(message, "undeclared reference to '")
-	if !unknown {
-		return message
+	if m := unknownName.FindStringSubmatch(message); m != nil {
+		return fmt.Sprintf("unknown name '%s': an expression reads key, value and headers, as in value.customer.id", m[1])
 	}
-	name, _, _ = strings.Cut(name, "'")
-	return fmt.Sprintf("unknown name '%s': an expression reads key, value and headers, as in value.customer.id", name)
+	if m := noOverload.FindStringSubmatch(message); m != nil {
+		return fmt.Sprintf("'%s' does not take %s; dyn is a field of the record", strings.Trim(m[1], "_"), m[2])
+	}
+	if m := unexpected.FindStringSubmatch(message); m != nil {
+		if m[1] == "<EOF>" {
+			return "the expression ends too early"
+		}
+		return fmt.Sprintf("'%s' cannot stand here", m[1])
+	}
+	return message
 }

@@ -194,11 +194,13 @@ func doubled(depth int) string {
 func TestProblems(t *testing.T) {
 	for _, c := range []struct{ key, expression, want string }{
 		{"userId", `vlaue.id`, "unknown name 'vlaue': an expression reads key, value and headers, as in value.customer.id\n  vlaue.id\n  ^"},
-		{"userId", `value.`, "no viable alternative at input '.'\n  value.\n        ^"},
+		{"userId", `value.`, "'.' cannot stand here\n  value.\n        ^"},
 		{"userId", "value.id +\n  custmer.id", "unknown name 'custmer': an expression reads key, value and headers, as in value.customer.id\n    custmer.id\n    ^"},
 		{"userId", `events("x").count()`, "unknown name 'events': an expression reads key, value and headers, as in value.customer.id\n  events(\"x\").count()\n        ^"},
 		{"userId", `1 + 2`, "gives a number, not text; write string(…)"},
 		{"userId", `value.a + value.b`, ""},
+		{"userId", `value.a * "x"`, "'*' does not take (dyn, string); dyn is a field of the record\n  value.a * \"x\"\n          ^"},
+		{"userId", `value.a + `, "the expression ends too early\n  value.a + \n            ^"},
 		{"userId", `7`, "gives a number, not text; write string(…)"},
 		{"properties", `"x"`, "gives text, not an object"},
 		{"explicit", `value.a && true ? "x" : "y"`, "gives text, not true or false"},
