@@ -57,7 +57,10 @@ func (r *running) turns(n int64) {
 func (l *lab) start() *running {
 	l.t.Helper()
 	r := &running{lab: l, done: make(chan struct{})}
-	topics := []string{events, decisions}
+	var topics []string
+	for _, in := range l.cfg.Inputs {
+		topics = append(topics, in.Topic)
+	}
 	var err error
 	r.metrics, err = metrics.New(metrics.Config{PerSegment: true, Topics: topics}, metrics.Deps{})
 	must(l.t, err)
