@@ -12,6 +12,7 @@ import (
 )
 
 type checkFlags struct {
+	files   fileInputs
 	sample  []string
 	strict  bool
 	verbose bool
@@ -23,13 +24,17 @@ func checkCommand() command {
 		name: "check", args: "DIR", summary: "Report all problems of a rules directory",
 		details: `
 Prints every problem as file:line:column with the line and a caret. The exit status is 1 if there are errors
-(with --strict also if there are warnings).`,
+(with --strict also if there are warnings).
+` + fileInputsHelp + `
+
+  segmentd check rules --config segmentd.yaml --sample shop.events=events.ndjson`,
 		setup: func(fs *pflag.FlagSet) func(context.Context, *invocation) error {
 			var f checkFlags
 			fs.StringArrayVar(&f.sample, "sample", nil, "NDJSON file of real events (\"-\" is stdin; .gz and .zst are decompressed; may be repeated): also report event names and fields that it never has")
 			fs.BoolVar(&f.strict, "strict", false, "warnings are errors")
 			fs.BoolVar(&f.verbose, "verbose", false, "also print each leaf, what it keeps, and the segments that read it")
 			fs.StringVar(&f.output, "output", "text", "text or json")
+			f.files.addFlags(fs)
 			return func(_ context.Context, inv *invocation) error { return f.run(inv) }
 		},
 	}
@@ -42,11 +47,14 @@ func (f *checkFlags) run(inv *invocation) error {
 	if f.output != "text" && f.output != "json" {
 		return usagef("--output %q: use text or json", f.output)
 	}
+	if err := f.files.load(); err != nil {
+		return err
+	}
 	set, problems := rules.LoadDir(inv.args[0])
 	if set != nil && len(f.sample) > 0 {
-		more, err := compareSample(inv, set, f.sample)
+		more, err := f.compareSample(inv, set)
 		if err != nil {
-			return inputError(err)
+			return err
 		}
 		problems = rules.SortProblems(append(problems, more...))
 	}

@@ -32,7 +32,7 @@ type diffFlags struct {
 
 func diffCommand() command {
 	return command{
-		name: "diff", args: "FILE…", summary: "Show who would enter and leave under other rules",
+		name: "diff", args: "[TOPIC=]FILE…", summary: "Show who would enter and leave under other rules",
 		details: `
 Replays files (see 'segmentd help replay'; they are read once) under the rules of --rules and of --with, and prints
 for each segment how many subjects would enter, leave and stay were the second to replace the first, with examples.
@@ -100,7 +100,7 @@ func loadBoth(inv *invocation, dirs ...string) (sets [2]*rules.Set, err error) {
 }
 
 func (f *diffFlags) replayBoth(ctx context.Context, inv *invocation, cfg replay.Config, sets [2]*rules.Set) ([]replay.Result, error) {
-	sources, closeAll, err := openSources(inv)
+	sources, closeAll, err := f.openSources(inv)
 	if err != nil {
 		return nil, err
 	}

@@ -2,11 +2,13 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,6 +18,7 @@ import (
 	"github.com/segmentd/segmentd/processor/kafka"
 	"github.com/segmentd/segmentd/processor/replay"
 	"github.com/segmentd/segmentd/processor/stream"
+	"github.com/segmentd/segmentd/processor/wire"
 	"github.com/segmentd/segmentd/state/subject"
 )
 
@@ -30,7 +33,9 @@ func produceCommand() command {
 		name: "produce", args: "FILE…", summary: "Send NDJSON records to Kafka, keyed by their subject",
 		details: `
 Sends each line of the files ("-" is stdin; .gz and .zst are decompressed) as one record whose key is its userId or
-anonymousId, on the partition that Java clients choose (murmur2). A topic that does not exist is created.
+anonymousId, on the partition that Java clients choose (murmur2). A topic that does not exist is created. If the topic
+is an input of the configuration, its partitioner is used, and its map tells the subjects of records of another shape;
+if the map reads key or headers, a line is {"key": "…", "headers": {"…": "…"}, "value": …}.
 
   segmentd produce --brokers 127.0.0.1:9092 --topic events events.ndjson`,
 		setup: func(fs *pflag.FlagSet) func(context.Context, *invocation) error {
@@ -64,7 +69,10 @@ func (f *produceFlags) run(ctx context.Context, inv *invocation, cfg *config.Con
 		return err
 	}
 	s := &sender{producer: client.NewProducer(kafka.ProducerConfig{}), topic: f.topic, partitions: n, rate: f.rate, began: time.Now(),
-		progress: newProgress(inv.err, "records sent")}
+		partitioner: kafka.Murmur2, progress: newProgress(inv.err, "records sent")}
+	if err := s.follow(cfg); err != nil {
+		return usageError(err)
+	}
 	for _, path := range inv.args {
 		if err := s.sendFile(ctx, inv, path); err != nil {
 			return err
@@ -102,13 +110,18 @@ type sender struct {
 	producer   *kafka.Producer
 	topic      string
 	partitions int32
-	rate       int
-	began      time.Time
-	batch      []stream.Message
-	bytes      int
-	sent       int64
-	skipped    int64
-	progress   *progress
+
+	partitioner kafka.Partitioner
+	input       *replay.Input // of the configuration; nil: lines have segmentd's own shapes
+	decoder     *wire.Decoder // of the input
+
+	rate     int
+	began    time.Time
+	batch    []stream.Message
+	bytes    int
+	sent     int64
+	skipped  int64
+	progress *progress
 }
 
 // Batches end at these sizes; at a rate also every 100 ms.
@@ -146,24 +159,58 @@ func (s *sender) sendFile(ctx context.Context, inv *invocation, path string) err
 	}
 }
 
+// follow sends as the configured input of the topic, if there is one, is read.
+func (s *sender) follow(cfg *config.Config) error {
+	i := slices.IndexFunc(cfg.Inputs, func(in config.Input) bool { return in.Topic == s.topic })
+	if i < 0 {
+		return nil
+	}
+	in := cfg.Inputs[i]
+	partitioner, err := kafka.ParsePartitioner(in.Partitioner)
+	if err != nil {
+		return err
+	}
+	if partitioner != kafka.Any {
+		s.partitioner = partitioner
+	}
+	if len(in.Map) == 0 {
+		return nil
+	}
+	options, err := inputDecoder(in)
+	s.input = &replay.Input{Kind: inputKind(in), Decoder: options}
+	s.decoder = wire.NewDecoder(options)
+	return err
+}
+
 // add queues a line under its subject's id; what says why it cannot.
 func (s *sender) add(line string) (what string) {
+	m := stream.Message{Topic: s.topic, Timestamp: subject.FromTime(time.Now()), Value: []byte(line)}
+	shaped := m.Value
+	if s.input != nil {
+		record, err := s.input.Record(m.Value)
+		if err != nil {
+			return err.Error()
+		}
+		var rejected *wire.Reject
+		if shaped, rejected = s.decoder.Rewritten(s.input.Kind, record); rejected != nil {
+			return rejected.String()
+		}
+		m.Value, m.Headers = record.Value, record.Headers
+	}
 	var id struct {
 		UserID      string `json:"userId"`
 		AnonymousID string `json:"anonymousId"`
 	}
-	if err := json.Unmarshal([]byte(line), &id); err != nil {
+	if err := json.Unmarshal(shaped, &id); err != nil {
 		return "not a JSON object with a text as userId or anonymousId"
 	}
-	key := id.UserID
-	if key == "" {
-		key = id.AnonymousID
-	}
+	key := cmp.Or(id.UserID, id.AnonymousID)
 	if key == "" {
 		return "no userId or anonymousId"
 	}
-	p, _ := kafka.Murmur2.Partition([]byte(key), s.partitions)
-	s.batch = append(s.batch, stream.Message{Topic: s.topic, Partition: p, Timestamp: subject.FromTime(time.Now()), Key: []byte(key), Value: []byte(line)})
+	m.Key = []byte(key)
+	m.Partition, _ = s.partitioner.Partition(m.Key, s.partitions)
+	s.batch = append(s.batch, m)
 	s.bytes += len(line)
 	return ""
 }

@@ -28,6 +28,7 @@ type replayFlags struct {
 
 // replayInput is what all commands that replay files ask of how to read them.
 type replayInput struct {
+	files   fileInputs
 	until   string
 	assume  []string
 	lenient bool
@@ -39,14 +40,18 @@ func (f *replayInput) addFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&f.until, "until", "", "move the clock on to this instant at the end (RFC 3339)")
 	fs.StringSliceVar(&f.assume, "assume-consent", nil, "purposes to which every subject counts as having consented before its first input")
 	fs.BoolVar(&f.lenient, "lenient", false, "exit 0 although lines were skipped")
-	fs.StringVar(&f.unit, "timestamp-unit", "rfc3339", "what timestamps are: rfc3339, s, ms or us")
+	fs.StringVar(&f.unit, "timestamp-unit", "rfc3339", "what timestamps are: rfc3339, s, ms or us (without --config)")
 	fs.DurationVar(&f.dedupe, "dedupe-window", 24*time.Hour, "how long message ids are remembered")
+	f.files.addFlags(fs)
 }
 
 // config is the part of a replay's configuration that the flags decide.
 func (f *replayInput) config(inv *invocation) (replay.Config, error) {
 	until, err := f.untilInstant()
 	if err != nil {
+		return replay.Config{}, err
+	}
+	if err := f.files.load(); err != nil {
 		return replay.Config{}, err
 	}
 	unit, err := wire.ParseTimestampUnit(f.unit)
@@ -60,15 +65,17 @@ func (f *replayInput) config(inv *invocation) (replay.Config, error) {
 
 func replayCommand() command {
 	return command{
-		name: "replay", args: "FILE…", summary: "Run the rules over files instead of Kafka",
+		name: "replay", args: "[TOPIC=]FILE…", summary: "Run the rules over files instead of Kafka",
 		details: `
 Reads events and decisions as NDJSON ("-" is stdin; .gz and .zst are decompressed) and writes the membership changes
 to stdout as NDJSON, in order, or with --members the memberships at the end. One file is taken in its own order,
 several are merged by timestamp (ties: decisions before events). The clock is the newest timestamp seen.
 A line that cannot be used is reported as file:line and skipped, a decision that cannot be understood is reported and
 counts as refused; the exit status is then 1, unless --lenient. With --explain stdout has only the explanation.
+` + fileInputsHelp + `
 
-  segmentd replay --rules rules --until 2026-02-01T00:00:00Z decisions.ndjson events.ndjson.gz`,
+  segmentd replay --rules rules --until 2026-02-01T00:00:00Z decisions.ndjson events.ndjson.gz
+  segmentd replay --rules rules --config segmentd.yaml shop.consent=decisions.ndjson shop.events=events.ndjson.gz`,
 		setup: func(fs *pflag.FlagSet) func(context.Context, *invocation) error {
 			var f replayFlags
 			fs.StringVar(&f.rules, "rules", "", "directory of the rule files (required)")
@@ -99,7 +106,7 @@ func (f *replayFlags) run(ctx context.Context, inv *invocation) error {
 	if err := f.explain.find(set); err != nil {
 		return err
 	}
-	sources, closeAll, err := openSources(inv)
+	sources, closeAll, err := f.openSources(inv)
 	if err != nil {
 		return err
 	}
@@ -152,18 +159,18 @@ func loadRules(inv *invocation, dir string) (*rules.Set, error) {
 	return set, nil
 }
 
-func openSources(inv *invocation) (sources []replay.Source, closeAll func(), err error) {
+func (f *replayInput) openSources(inv *invocation) (sources []replay.Source, closeAll func(), err error) {
 	var open []io.Closer
 	closeAll = func() {
 		for _, c := range open {
 			_ = c.Close() // files opened for reading
 		}
 	}
-	for _, path := range inv.args {
-		s, c, err := replay.Open(path, inv.in)
+	for _, arg := range inv.args {
+		s, c, err := f.files.open(inv, arg)
 		if err != nil {
 			closeAll()
-			return nil, nil, inputError(err)
+			return nil, nil, err
 		}
 		sources, open = append(sources, s), append(open, c)
 	}

@@ -44,7 +44,7 @@ var layers = map[string]layer{
 	"processor/wire":         {own: []string{"processor/stream", "processor/wire/mapping", "processor/wire/scan", "rules", "state/subject"}},
 	"processor/wire/mapping": {own: []string{"processor/stream", "processor/wire/scan", "state/subject"}, heavy: []string{"cel"}},
 	"processor/wire/scan":    {},
-	"processor/replay":       {own: []string{"processor/core", "processor/wire", "rules", "state/subject"}},
+	"processor/replay":       {own: []string{"processor/core", "processor/stream", "processor/wire", "rules", "state/subject"}},
 	"processor/metrics":      {own: []string{"state/subject"}, heavy: []string{"prometheus"}},
 	"processor/kafka":        {own: []string{"processor/stream", "state/subject"}, heavy: []string{"kafka-go"}},
 	"processor/embedded":     {heavy: []string{"kfake"}},

@@ -229,10 +229,7 @@ func (s *service) newProcessor() (*processor.Processor, error) {
 
 // input turns an input's configuration into what the processor needs.
 func (s *service) input(in config.Input) (processor.Input, error) {
-	out := processor.Input{Topic: in.Topic, Kind: wire.Events, Partitioner: in.Partitioner}
-	if in.Kind == config.KindDecision {
-		out.Kind = wire.Decisions
-	}
+	out := processor.Input{Topic: in.Topic, Kind: inputKind(in), Partitioner: in.Partitioner}
 	partitioner, err := kafka.ParsePartitioner(in.Partitioner)
 	if err != nil {
 		return out, err
@@ -243,17 +240,9 @@ func (s *service) input(in config.Input) (processor.Input, error) {
 			return p
 		}
 	}
-	format, err := wire.ParseInputFormat(in.Format)
-	if err != nil {
-		return out, err
-	}
-	unit, err := wire.ParseTimestampUnit(in.TimestampUnit)
-	if err != nil {
-		return out, err
-	}
-	out.Decoder = wire.DecoderOptions{Format: format, TimestampUnit: unit, MaxFutureSkew: s.cfg.Processing.MaxFutureSkew,
-		AnyKey: partitioner == kafka.Any}
-	return out, nil
+	out.Decoder, err = inputDecoder(in)
+	out.Decoder.MaxFutureSkew = s.cfg.Processing.MaxFutureSkew
+	return out, err
 }
 
 func (s *service) bounds(ctx context.Context, topic string, partition int32) (start, end int64, err error) {

@@ -18,6 +18,7 @@ import (
 )
 
 type testFlags struct {
+	files  fileInputs
 	junit  string
 	run    string
 	output string
@@ -40,12 +41,17 @@ rules/README.md has the format; a small one, beside rules with a segment big_spe
           properties: {total: 600}
         - expect: {members: {big_spenders: [ada]}}
         - advance: 90d
-        - expect: {members: {big_spenders: []}}`,
+        - expect: {members: {big_spenders: []}}
+
+With --config (or SEGMENTD_CONFIG) a step may be a record as an input has it, and is read with that input's map:
+
+        - {record: {kind: order, customer: {id: ada}, data: {total: 600}}, input: shop.events}`,
 		setup: func(fs *pflag.FlagSet) func(context.Context, *invocation) error {
 			var f testFlags
 			fs.StringVar(&f.run, "run", "", "only tests whose name matches this regular expression")
 			fs.StringVar(&f.junit, "junit", "", "also write the results to this file, as JUnit XML")
 			fs.StringVar(&f.output, "output", "text", "text or json")
+			f.files.addFlags(fs)
 			return func(ctx context.Context, inv *invocation) error { return f.execute(ctx, inv) }
 		},
 	}
@@ -61,6 +67,9 @@ func (f *testFlags) execute(ctx context.Context, inv *invocation) error {
 	chosen, err := regexp.Compile(f.run)
 	if err != nil {
 		return usagef("--run %q: %w", f.run, err)
+	}
+	if err := f.files.load(); err != nil {
+		return err
 	}
 	set, tests, problems := loadTests(inv.args[0])
 	if rules.HasErrors(problems) {
@@ -113,7 +122,7 @@ func (f *testFlags) report(ctx context.Context, inv *invocation, set *rules.Set,
 	var results []ruletest.Result
 	var printing error
 	failed := 0
-	err := ruletest.Run(ctx, set, tests, beginTest(set), func(r ruletest.Result) {
+	err := ruletest.Run(ctx, set, tests, f.begin(set), func(r ruletest.Result) {
 		results = append(results, r)
 		if r.Failed() {
 			failed++
@@ -152,10 +161,10 @@ func (f *testFlags) writeJUnit(results []ruletest.Result, problems []rules.Probl
 	return nil
 }
 
-// beginTest makes the machine of each test: replay, step by step.
-func beginTest(set *rules.Set) ruletest.Begin {
+// begin makes the machine of each test: replay, step by step.
+func (f *testFlags) begin(set *rules.Set) ruletest.Begin {
 	return func(assumed []string) (ruletest.Machine, ruletest.Explainer, error) {
-		m := &testMachine{}
+		m := &testMachine{files: &f.files}
 		stepper, err := replay.NewStepper(replay.Config{Rules: set, AssumeConsent: assumed,
 			Change: func(c *subject.Change) error { m.changes = append(m.changes, *c); return nil }})
 		m.Stepper = stepper
@@ -193,12 +202,17 @@ func (x *testExplainer) Explain(id subject.ID, segment string, at subject.Instan
 // testMachine is a replay as tests drive it.
 type testMachine struct {
 	*replay.Stepper
+	files   *fileInputs
 	changes []subject.Change
 }
 
 // Step applies one record.
-func (m *testMachine) Step(record []byte, line int) (ruletest.Step, error) {
-	did, err := m.Stepper.Step(record, subject.Position{Topic: "test", Offset: int64(line)})
+func (m *testMachine) Step(r ruletest.Record) (ruletest.Step, error) {
+	in := m.files.byName[r.Input]
+	if in == nil && r.Input != "" {
+		return ruletest.Step{Problem: "no input of the configuration is named '" + r.Input + "'" + rules.Hint(r.Input, m.files.topics) + ": give the file with --config"}, nil
+	}
+	did, err := m.Stepper.StepInput(in, r.JSON, subject.Position{Topic: "test", Offset: int64(r.Line)}, r.Arrival)
 	return ruletest.Step{Problem: did.Problem, Event: did.Event, Outcome: did.Outcome}, err
 }
 

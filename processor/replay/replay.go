@@ -24,8 +24,8 @@ type Config struct {
 	// AssumeConsent names purposes to which every subject counts as having
 	// consented before its first input.
 	AssumeConsent []string
-	// Decoder holds the limits and units of the input; Fields, Names and
-	// Purposes are filled from the rules.
+	// Decoder holds the limits and units of sources without an Input; Fields,
+	// Names and Purposes are filled from the rules.
 	Decoder wire.DecoderOptions
 	// Change is called for every change, in order; the change is valid during the call.
 	Change func(*subject.Change) error

@@ -20,13 +20,14 @@ import (
 type Source struct {
 	Name   string // for messages and causedBy
 	Reader io.Reader
+	Input  *Input // whose records it holds; nil: records of all kinds in segmentd's own shapes
 }
 
 // Open opens a file for replay: "-" is stdin, .gz and .zst are decompressed. The
 // caller closes it.
 func Open(path string, stdin io.Reader) (Source, io.Closer, error) {
 	if path == "-" {
-		return Source{"-", stdin}, io.NopCloser(stdin), nil
+		return Source{Name: "-", Reader: stdin}, io.NopCloser(stdin), nil
 	}
 	f, err := os.Open(path)
 	if err != nil {
@@ -38,15 +39,15 @@ func Open(path string, stdin io.Reader) (Source, io.Closer, error) {
 		if err != nil {
 			return Source{}, nil, errors.Join(fmt.Errorf("%s: %w", path, err), f.Close())
 		}
-		return Source{path, z}, closers{z, f}, nil
+		return Source{Name: path, Reader: z}, closers{z, f}, nil
 	case strings.HasSuffix(path, ".zst"):
 		z, err := zstd.NewReader(f)
 		if err != nil {
 			return Source{}, nil, errors.Join(fmt.Errorf("%s: %w", path, err), f.Close())
 		}
-		return Source{path, z}, closers{z.IOReadCloser(), f}, nil
+		return Source{Name: path, Reader: z}, closers{z.IOReadCloser(), f}, nil
 	}
-	return Source{path, f}, f, nil
+	return Source{Name: path, Reader: f}, f, nil
 }
 
 type closers []io.Closer
@@ -78,7 +79,7 @@ type reader struct {
 func newReader(s Source, steppers []*Stepper) *reader {
 	r := &reader{source: s, lines: bufio.NewReaderSize(s.Reader, 256<<10)}
 	for _, stepper := range steppers {
-		r.lanes = append(r.lanes, lane{decoder: wire.NewDecoder(stepper.decoderOptions())})
+		r.lanes = append(r.lanes, *stepper.newLane(s.Input))
 	}
 	return r
 }
@@ -110,7 +111,7 @@ func (r *reader) decode(text []byte) (what string) {
 	good := false
 	for i := range r.lanes {
 		l := &r.lanes[i]
-		l.decode(text, subject.Position{Topic: r.source.Name, Offset: r.line})
+		l.decode(text, subject.Position{Topic: r.source.Name, Offset: r.line}, subject.Never)
 		if l.what == "" {
 			good, r.at, r.event = true, min(r.at, l.at), l.item.Content == wire.HasEvent
 		}
@@ -118,7 +119,7 @@ func (r *reader) decode(text []byte) (what string) {
 	if good {
 		return ""
 	}
-	r.countsAsEvent = !saysItIsNoEvent(text)
+	r.countsAsEvent = !r.lanes[0].saysItIsNoEvent(text)
 	return r.lanes[0].what
 }
 

@@ -1,8 +1,6 @@
 package replay
 
 import (
-	"bytes"
-
 	"github.com/segmentd/segmentd/processor/core"
 	"github.com/segmentd/segmentd/processor/wire"
 	"github.com/segmentd/segmentd/state/subject"
@@ -14,7 +12,7 @@ type Stepper struct {
 	cfg     Config
 	records *core.Memory
 	machine *core.Machine
-	decoder *wire.Decoder // of Step; made when first needed
+	lanes   map[*Input]*lane // of Step; made when first needed
 	summary Summary
 }
 
@@ -26,7 +24,7 @@ func NewStepper(cfg Config) (*Stepper, error) {
 		return nil, err
 	}
 	records := core.NewMemory()
-	return &Stepper{cfg: cfg, records: records, machine: core.NewMachine(engine, records, subject.LongAgo)}, nil
+	return &Stepper{cfg: cfg, records: records, machine: core.NewMachine(engine, records, subject.LongAgo), lanes: map[*Input]*lane{}}, nil
 }
 
 // Step is what became of one record.
@@ -39,11 +37,19 @@ type Step struct {
 // Step decodes one JSON record and applies it at its own timestamp, having
 // moved the clock there. source is where it stands, for causedBy.
 func (s *Stepper) Step(record []byte, source subject.Position) (Step, error) {
-	if s.decoder == nil {
-		s.decoder = wire.NewDecoder(s.decoderOptions())
+	return s.StepInput(nil, record, source, subject.Never)
+}
+
+// StepInput is Step for a record as an input has it (see Input.WholeRecords);
+// nil: in segmentd's own shapes. arrival is the instant of an event without a
+// date; Never: it must have one.
+func (s *Stepper) StepInput(in *Input, record []byte, source subject.Position, arrival subject.Instant) (Step, error) {
+	l := s.lanes[in]
+	if l == nil {
+		l = s.newLane(in)
+		s.lanes[in] = l
 	}
-	l := lane{decoder: s.decoder}
-	l.decode(record, source)
+	l.decode(record, source, arrival)
 	s.summary.Lines++
 	if l.what != "" {
 		s.summary.Skipped++
@@ -82,13 +88,16 @@ func (s *Stepper) Summary() Summary {
 	return s.summary
 }
 
-func (s *Stepper) decoderOptions() wire.DecoderOptions {
+func (s *Stepper) newLane(in *Input) *lane {
 	o := s.cfg.Decoder
+	if in != nil {
+		o = in.Decoder
+	}
 	o.Fields, o.Names = s.cfg.Rules.Fields, s.cfg.Rules.EventNames()
 	for i := range s.cfg.Rules.Purposes {
 		o.Purposes = append(o.Purposes, s.cfg.Rules.Purposes[i].Key)
 	}
-	return o
+	return &lane{decoder: wire.NewDecoder(o), input: in}
 }
 
 // apply moves the clock to the item's instant and applies it.
@@ -142,37 +151,4 @@ func (s *Stepper) publish() error {
 	}
 	engine.Changes = engine.Changes[:0]
 	return nil
-}
-
-// lane is a record as one rule set's decoder reads it, valid until the next.
-type lane struct {
-	decoder *wire.Decoder
-	what    string // why it must be skipped; "": it is good
-	item    wire.Item
-	at      subject.Instant // when the item is applied; Never: no date
-}
-
-func (l *lane) decode(text []byte, source subject.Position) {
-	in := wire.Input{Value: text, Timestamp: subject.Never, Source: source}
-	item, reject := l.decoder.Decode(wire.Mixed, in)
-	if reject != nil {
-		l.what = reject.String()
-		return
-	}
-	l.what, l.item, l.at = "", item, subject.Never
-	switch item.Content {
-	case wire.HasRequest:
-		l.what = "requests of data subjects are not available in this version"
-	case wire.HasEvent:
-		l.at = item.Event.Time
-	case wire.HasDecisions:
-		for _, d := range item.Decisions {
-			l.at = min(l.at, d.Effective())
-		}
-	}
-}
-
-// saysItIsNoEvent reports whether a line that cannot be used names another kind.
-func saysItIsNoEvent(text []byte) bool {
-	return bytes.Contains(text, []byte(`"decision"`)) || bytes.Contains(text, []byte(`"request"`))
 }

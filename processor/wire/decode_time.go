@@ -50,9 +50,12 @@ func (d *Decoder) eventTime(in Input, candidates ...field) (subject.Instant, *Re
 	return arrivalOnly(in)
 }
 
+// NoTimestamp is the detail of the reject of an event without any date.
+const NoTimestamp = "no timestamp"
+
 func arrivalOnly(in Input) (subject.Instant, *Reject) {
 	if !known(in.Timestamp) {
-		return 0, &Reject{BadTimestamp, "no timestamp"}
+		return 0, &Reject{BadTimestamp, NoTimestamp}
 	}
 	return in.Timestamp, nil
 }

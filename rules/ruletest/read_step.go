@@ -23,7 +23,7 @@ var verbs = []struct {
 	{"identify", slices.Concat(personFields, callFields), (*reader).identify},
 	{"decision", personFields, (*reader).decision},
 	{"request", personFields, (*reader).request},
-	{"record", []string{"at"}, (*reader).raw},
+	{"record", []string{"at", "input"}, (*reader).raw},
 	{"advance", nil, (*reader).advance},
 	{"expect", nil, (*reader).expect},
 }
@@ -222,11 +222,17 @@ func (r *reader) inner(o rules.YAMLObject, s *step, verb string, fields []string
 	return in, true
 }
 
-// raw reads a record as inputs have it.
+// raw reads a record as inputs have it. As that of a named input it stays as it
+// is written: what its members mean is the input's affair.
 func (r *reader) raw(o rules.YAMLObject, s *step) {
-	s.record = &record{members: r.object(o, "record"), stamp: "timestamp"}
+	s.record = &record{members: r.object(o, "record"), stamp: "timestamp", input: o.Text("input")}
 	if s.record.members == nil {
 		s.record.members = map[string]any{}
+	}
+	if s.record.input != "" {
+		s.record.written = true
+		r.when(o, s.record)
+		return
 	}
 	if _, cloud := s.record.members["specversion"]; cloud {
 		s.record.stamp = "time"

@@ -15,9 +15,8 @@ import (
 // Machine is the subjects of one rule set under a clock: what a test drives.
 // It is used by one goroutine.
 type Machine interface {
-	// Step decodes one JSON record, as an input or a file for replay holds it,
-	// moves the clock to its timestamp and applies it. line is where it stands.
-	Step(record []byte, line int) (Step, error)
+	// Step decodes a record, moves the clock to its timestamp and applies it.
+	Step(Record) (Step, error)
 	// Advance moves the clock on, never back, and fires every timer strictly before it.
 	Advance(to subject.Instant) error
 	// Clock is the newest instant reached.
@@ -26,6 +25,15 @@ type Machine interface {
 	Changes() []subject.Change
 	// Members returns all memberships as they stand.
 	Members() []Member
+}
+
+// Record is one record to apply.
+type Record struct {
+	JSON  []byte // as a file for replay holds it
+	Line  int    // where it stands
+	Input string // the input topic as whose record it is read; "": a record in segmentd's own shapes
+	// Arrival is the instant of a record of an Input that has no date.
+	Arrival subject.Instant
 }
 
 // Step is what became of one record.
@@ -82,6 +90,7 @@ type record struct {
 	written bool   // the record has its timestamp
 	at      moment // else: when it happens
 	event   string // the name of a track call
+	input   string // the topic as whose record it is read; "": none
 }
 
 // moment is an instant, or a distance from the test's clock.

@@ -11,6 +11,7 @@ import (
 	"github.com/cockroachdb/datadriven"
 
 	"github.com/segmentd/segmentd/processor/replay"
+	"github.com/segmentd/segmentd/processor/wire"
 	"github.com/segmentd/segmentd/rules"
 	"github.com/segmentd/segmentd/rules/ruletest"
 	"github.com/segmentd/segmentd/state/subject"
@@ -72,6 +73,11 @@ type machine struct {
 	changes []subject.Change
 }
 
+// testInputs are the inputs that tests of the scripts may name.
+var testInputs = map[string]*replay.Input{
+	"epochs": {Kind: wire.Events, Decoder: wire.DecoderOptions{TimestampUnit: wire.Seconds}},
+}
+
 func begin(set *rules.Set, explained bool) ruletest.Begin {
 	return func(assumed []string) (ruletest.Machine, ruletest.Explainer, error) {
 		m := &machine{}
@@ -85,8 +91,12 @@ func begin(set *rules.Set, explained bool) ruletest.Begin {
 	}
 }
 
-func (m *machine) Step(record []byte, line int) (ruletest.Step, error) {
-	did, err := m.Stepper.Step(record, subject.Position{Topic: "test", Offset: int64(line)})
+func (m *machine) Step(r ruletest.Record) (ruletest.Step, error) {
+	in := testInputs[r.Input]
+	if in == nil && r.Input != "" {
+		return ruletest.Step{Problem: "no input " + r.Input}, nil
+	}
+	did, err := m.Stepper.StepInput(in, r.JSON, subject.Position{Topic: "test", Offset: int64(r.Line)}, r.Arrival)
 	return ruletest.Step{Problem: did.Problem, Event: did.Event, Outcome: did.Outcome}, err
 }
 

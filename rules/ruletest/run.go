@@ -115,15 +115,16 @@ func (r *runner) stop(s *step, format string, args ...any) error {
 
 func (r *runner) apply(s *step) error {
 	rec := s.record
+	at := rec.at.from(r.clock)
 	if !rec.written {
-		rec.members[rec.stamp] = rec.at.from(r.clock).String()
+		rec.members[rec.stamp] = at.String()
 	}
 	text, err := json.Marshal(rec.members)
 	if err != nil {
 		return err
 	}
 	before := r.machine.Clock()
-	did, err := r.machine.Step(text, s.at.Line())
+	did, err := r.machine.Step(Record{JSON: text, Line: s.at.Line(), Input: rec.input, Arrival: at})
 	if err != nil {
 		return err
 	}

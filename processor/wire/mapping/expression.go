@@ -16,7 +16,8 @@ type expression struct {
 	path     []string
 	constant []byte      // JSON; nil: none
 	program  cel.Program // nil: path or constant
-	readsKey bool
+
+	readsKey, readsHeaders bool
 }
 
 // compile compiles one expression; wrong says why it cannot, and where.
@@ -45,7 +46,7 @@ func compile(env *cel.Env, text string, wanted want) (e expression, wrong string
 		wrong = w.value(root.AsLiteral(), 0)
 		return expression{constant: w.text}, wrong
 	}
-	e.readsKey = reads(root, varKey)
+	e.readsKey, e.readsHeaders = reads(root, varKey), reads(root, varHeaders)
 	program, err := env.Program(checked, cel.CostTracking(estimator{}), cel.CostLimit(maxCost))
 	if err != nil {
 		return e, err.Error()

@@ -85,6 +85,11 @@ func (m *Mapping) Kind() Kind { return m.kind }
 // Keys lists the members that have an expression. The caller does not change it.
 func (m *Mapping) Keys() []string { return m.keys }
 
+// ReadsRecord reports whether an expression reads key or headers.
+func (m *Mapping) ReadsRecord() bool {
+	return slices.ContainsFunc(m.entries, func(e entry) bool { return e.readsKey || e.readsHeaders })
+}
+
 // Problem is what is wrong with an expression, or with a key.
 type Problem struct {
 	Key  string
