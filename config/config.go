@@ -115,7 +115,7 @@ type Input struct {
 	// For records of another shape: a CEL expression for each member of ours, over `key`, `value` and `headers`. Of an
 	// event: userId, anonymousId, type (track where it is left out), event, messageId, timestamp, properties, traits, context; of a decision:
 	// userId, anonymousId, purpose, status, timestamp, explicit, expiresAt, and type, event and context for Segment's consent call.
-	// Nothing else of a record counts, but a CloudEvent's attributes give what the map leaves out. OPERATIONS.md has examples.
+	// Nothing else of a record counts, but a CloudEvent's attributes give what the map leaves out. INPUTS.md has examples.
 	Map map[string]string `yaml:"map"`
 }
 

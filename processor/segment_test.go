@@ -1,0 +1,55 @@
+package processor
+
+import (
+	"bytes"
+	"slices"
+	"testing"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/segmentd/segmentd/processor/wire"
+	"github.com/segmentd/segmentd/state/subject"
+)
+
+// Changes in Segment's format hold to their schema, say what those in our own
+// say, and are records that an events input takes.
+func TestSegmentOutput(t *testing.T) {
+	h := newHistory(seed(t), 600)
+	published := map[wire.OutputFormat][]subject.Change{}
+	text, _ := wire.Schema("change-segment")
+	schema, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
+	must(t, err)
+	compiler := jsonschema.NewCompiler()
+	must(t, compiler.AddResource("urn:change-segment", schema))
+	compiled, err := compiler.Compile("urn:change-segment")
+	must(t, err)
+	for _, format := range []wire.OutputFormat{wire.FormatSegmentd, wire.FormatSegment} {
+		l := newLab(t, labConfig{partitions: 1})
+		l.cfg.OutputFormat = format
+		l.holdClock(h.events[0].at)
+		l.produce(h.all()...)
+		r := l.start()
+		r.read()
+		r.stop()
+		published[format] = l.changes()
+		if format == wire.FormatSegmentd {
+			continue
+		}
+		d := wire.NewDecoder(wire.DecoderOptions{})
+		for _, record := range l.readTopic(Topics{l.cfg.Group}.Changes("")) {
+			doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(record.Value))
+			must(t, err)
+			if err := compiled.Validate(doc); err != nil {
+				t.Fatal(err)
+			}
+			in := wire.Input{Key: record.Key, Value: record.Value, Timestamp: subject.Never}
+			item, rejected := d.Decode(wire.Events, in)
+			if rejected != nil || item.Event.Name != "Audience Entered" && item.Event.Name != "Audience Exited" || item.Event.MessageID == "" {
+				t.Fatalf("%s: %v", record.Value, rejected)
+			}
+		}
+	}
+	if len(published[wire.FormatSegment]) == 0 || !slices.Equal(published[wire.FormatSegmentd], published[wire.FormatSegment]) {
+		t.Errorf("%d changes in our own format, %d other ones in Segment's", len(published[wire.FormatSegmentd]), len(published[wire.FormatSegment]))
+	}
+}
