@@ -2,6 +2,7 @@ package mapping
 
 import (
 	"strings"
+	"time"
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/operators"
@@ -70,6 +71,14 @@ func arithmetic(op string, other func(a, b ref.Val) ref.Val, exact func(a, b sub
 		return other(a, b)
 	}))...)
 }
+
+// CEL keeps some errors in variables, and writes the place of the first failure
+// into them when it happens: a race between evaluations. Whoever writes first
+// wins, so it is done here, before any goroutine evaluates.
+var (
+	_ = types.LabelErrNode(1, types.NoSuchOverloadErr())
+	_ = types.LabelErrNode(1, types.Timestamp{Time: time.Unix(1<<40, 0)}.Add(types.Duration{Duration: time.Hour}))
+)
 
 // functionError is a failure of our own functions, in words that say nothing of
 // a record's content.

@@ -1,11 +1,13 @@
 package mapping
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/segmentd/segmentd/processor/stream"
 )
@@ -259,5 +261,29 @@ func TestManyMembers(t *testing.T) {
 	results, failures := NewEvaluator(m, nil).Eval(Record{Value: []byte(b.String())})
 	if len(failures) != 1 || string(results[0]) != `"1"` {
 		t.Error(string(results[0]), failures)
+	}
+}
+
+// TestConcurrentEvaluators evaluates one mapping in several goroutines, also
+// where it fails: the race detector sees what they share.
+func TestConcurrentEvaluators(t *testing.T) {
+	m := compiled(t, Event, map[string]string{"userId": `value.text + value.n`, "event": `value.text.deeper`, "timestamp": "value.n / 0",
+		"context": `{"x": timestamp("9999-12-31T23:59:59Z") + duration("9000h")}`, "traits": `{"x": timestamp(value.n) - timestamp("9999-12-31T23:59:59Z")}`,
+		"anonymousId": `value.id.split(value.n)[0]`, "type": `value.items < 3 ? "x" : "y"`, "messageId": `value.missing + 1 > 2 ? "a" : "b"`, "properties": `{"a": value.items.map(i, i.price * i.n)}`})
+	var group errgroup.Group
+	for range 4 {
+		group.Go(func() error {
+			e := NewEvaluator(m, appendMilliseconds)
+			for range 50 {
+				results, failures := e.Eval(Record{Value: []byte(testRecord)})
+				if len(failures) != 8 || string(results[6]) != `{"a":[2.2,2]}` {
+					return fmt.Errorf("%s %v", results, failures)
+				}
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		t.Error(err)
 	}
 }
