@@ -187,3 +187,28 @@ func TestMappedRejectsAndRefusals(t *testing.T) {
 		t.Errorf("the log does not say what was not understood, or holds payload:\n%s", l.log.String())
 	}
 }
+
+// Where a record belongs is told by its key, and without one by the subject
+// that its map gives.
+func TestMappedRecordsOnTheWrongPartition(t *testing.T) {
+	l := newLab(t, labConfig{rules: clockRules, partitions: 3})
+	l.mapInputs(shopEvents, shopConsent)
+	at := ago(time.Hour)
+	grant := reshaped(t, shopConsent, given("u1", "marketing", at))
+	grant.wrong, grant.to, grant.bare = true, l.notOf("u1"), true
+	r := l.start()
+	l.produce(grant)
+	eventually(t, "the grant is in force", func() bool { return r.ready("u1") && l.membersOf(r, "u1") == "known" })
+	order := reshaped(t, shopEvents, track("u1", "Order Completed", "m1", at))
+	order.bare = true
+	misplaced := order
+	misplaced.wrong, misplaced.to = true, l.notOf("u1")
+	l.produce(misplaced, order)
+	eventually(t, "one event is admitted", func() bool {
+		return r.metric(t, "segmentd_events_total", "outcome", "admitted") == 1 && r.metric(t, "segmentd_events_total", "outcome", "rejected") == 1
+	})
+	r.stop()
+	if got, want := strings.Join(l.rejects(), ", "), fmt.Sprintf("%s:%d:0 wrong_partition", shopEvents, l.notOf("u1")); got != want {
+		t.Errorf("rejects %s, want %s", got, want)
+	}
+}
