@@ -89,14 +89,15 @@ func (f *fileInputs) of(arg string) (path string, in *replay.Input, err error) {
 	if topic, path, named := strings.Cut(arg, "="); named && f.byName[topic] != nil {
 		return path, f.byName[topic], nil
 	}
-	if len(f.topics) == 1 {
-		return arg, f.byName[f.topics[0]], nil
+	unlike := f.unlike()
+	switch {
+	case unlike == "":
+		return arg, nil, nil
+	case len(f.topics) == 1:
+		return arg, f.byName[unlike], nil
 	}
-	if unlike := f.unlike(); unlike != "" {
-		return "", nil, usagef("%s: whose records are these? write TOPIC=FILE, where TOPIC is one of %s (a FILE alone would be read with the defaults of an input, and %s has a map, format or unit)",
-			arg, strings.Join(f.topics, ", "), unlike)
-	}
-	return arg, nil, nil
+	return "", nil, usagef("%s: whose records are these? write TOPIC=FILE, where TOPIC is one of %s (a FILE alone would be read with the defaults of an input, and %s has a map, format or unit)",
+		arg, strings.Join(f.topics, ", "), unlike)
 }
 
 // unlike names an input whose records are not read like those of a file of which
