@@ -56,8 +56,8 @@ type fileInputs struct {
 // fileInputsHelp is for the help of commands that read files.
 const fileInputsHelp = `
 With --config (or SEGMENTD_CONFIG) files are read as live records are, with their input's map, format and unit:
-TOPIC=FILE is a file of that input's records, a FILE alone one of the only input, where there is just one. A line is a
-record's value; if the input's map reads key or headers, it is {"key": "…", "headers": {"…": "…"}, "value": …}.`
+TOPIC=FILE is a file of that input's records, a FILE alone one of the only input, where there is just one. (Where no
+input has a map, format or unit, files need no name: records in segmentd's own shapes may be mixed.) A line is a record's value; if the input's map reads key or headers, it is {"key": "…", "headers": {"…": "…"}, "value": …}.`
 
 func (f *fileInputs) addFlags(fs *pflag.FlagSet) {
 	config.AddFlags(fs, "config")
