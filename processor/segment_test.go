@@ -7,6 +7,7 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"github.com/segmentd/segmentd/processor/stream"
 	"github.com/segmentd/segmentd/processor/wire"
 	"github.com/segmentd/segmentd/state/subject"
 )
@@ -24,32 +25,37 @@ func TestSegmentOutput(t *testing.T) {
 	compiled, err := compiler.Compile("urn:change-segment")
 	must(t, err)
 	for _, format := range []wire.OutputFormat{wire.FormatSegmentd, wire.FormatSegment} {
-		l := newLab(t, labConfig{partitions: 1})
-		l.cfg.OutputFormat = format
-		l.holdClock(h.events[0].at)
-		l.produce(h.all()...)
-		r := l.start()
-		r.read()
-		r.stop()
-		published[format] = l.changes()
-		if format == wire.FormatSegmentd {
-			continue
-		}
-		d := wire.NewDecoder(wire.DecoderOptions{})
-		for _, record := range l.readTopic(Topics{l.cfg.Group}.Changes("")) {
-			doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(record.Value))
-			must(t, err)
-			if err := compiled.Validate(doc); err != nil {
-				t.Fatal(err)
+		t.Run(format.String(), func(t *testing.T) {
+			l := newLab(t, labConfig{partitions: 1})
+			l.cfg.OutputFormat = format
+			l.holdClock(h.events[0].at)
+			l.produce(h.all()...)
+			r := l.start()
+			r.read()
+			r.stop()
+			published[format] = l.changes()
+			if format == wire.FormatSegment {
+				checkAudienceCalls(t, compiled, l.readTopic(Topics{l.cfg.Group}.Changes("")))
 			}
-			in := wire.Input{Key: record.Key, Value: record.Value, Timestamp: subject.Never}
-			item, rejected := d.Decode(wire.Events, in)
-			if rejected != nil || item.Event.Name != "Audience Entered" && item.Event.Name != "Audience Exited" || item.Event.MessageID == "" {
-				t.Fatalf("%s: %v", record.Value, rejected)
-			}
-		}
+		})
 	}
 	if len(published[wire.FormatSegment]) == 0 || !slices.Equal(published[wire.FormatSegmentd], published[wire.FormatSegment]) {
 		t.Errorf("%d changes in our own format, %d other ones in Segment's", len(published[wire.FormatSegmentd]), len(published[wire.FormatSegment]))
+	}
+}
+
+func checkAudienceCalls(t *testing.T, schema *jsonschema.Schema, records []stream.Record) {
+	t.Helper()
+	d := wire.NewDecoder(wire.DecoderOptions{})
+	for _, record := range records {
+		doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(record.Value))
+		must(t, err)
+		if err := schema.Validate(doc); err != nil {
+			t.Fatal(err)
+		}
+		item, rejected := d.Decode(wire.Events, wire.Input{Key: record.Key, Value: record.Value, Timestamp: subject.Never})
+		if rejected != nil || item.Event.Name != "Audience Entered" && item.Event.Name != "Audience Exited" || item.Event.MessageID == "" {
+			t.Fatalf("%s: %v", record.Value, rejected)
+		}
 	}
 }
