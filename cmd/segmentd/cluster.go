@@ -73,10 +73,11 @@ func patiently(ctx context.Context, log *slog.Logger, what string, ask func() er
 
 // describe asks for topics, patiently.
 func describe(ctx context.Context, client *kafka.Client, cfg *config.Config, log *slog.Logger, names []string) (topics map[string]kafka.Topic, err error) {
-	return topics, patiently(ctx, log, "reach the brokers "+strings.Join(cfg.Kafka.Brokers, ", "), func() (err error) {
+	err = patiently(ctx, log, "reach the brokers "+strings.Join(cfg.Kafka.Brokers, ", "), func() (err error) {
 		topics, err = client.Topics(ctx, names...)
 		return err
 	})
+	return topics, err
 }
 
 // layout is how the topics of a group stand.

@@ -269,7 +269,7 @@ func (b *Broker) DeleteRecords(topic string, partition int32, before int64) {
 }
 
 func (b *Broker) inventory() (i inventory, err error) {
-	return i, b.admin(func(ctx context.Context, c *kadm.Client) error {
+	err = b.admin(func(ctx context.Context, c *kadm.Client) error {
 		topics, err := c.ListTopics(ctx)
 		if err != nil {
 			return err
@@ -279,6 +279,7 @@ func (b *Broker) inventory() (i inventory, err error) {
 		i.groups = groups.Groups()
 		return err
 	})
+	return i, err
 }
 
 // delete deletes topics and groups, and waits until the topics are gone. A group may hold a member yet that was
