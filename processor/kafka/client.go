@@ -167,12 +167,13 @@ func (c *Client) Close() error {
 // roundTrip sends one request of the data path and waits for its answer, at
 // most RequestTimeout and the wait that the request itself asks for.
 func roundTrip[R protocol.Message](ctx context.Context, c *Client, req protocol.Message, wait time.Duration) (R, error) {
-	return roundTripOn[R](ctx, c, c.data.Load(), request{req, wait})
+	return roundTripOn[R](ctx, c, c.data.Load(), request{Message: req, wait: wait})
 }
 
 type request struct {
 	protocol.Message
 	wait time.Duration
+	to   net.Addr // nil: wherever the transport sends it
 }
 
 func roundTripOn[R protocol.Message](ctx context.Context, c *Client, t *kafka.Transport, req request) (R, error) {
@@ -183,7 +184,10 @@ func roundTripOn[R protocol.Message](ctx context.Context, c *Client, t *kafka.Tr
 	// The transport leaks a goroutine where a context without end ends a dial.
 	ctx, cancel := context.WithTimeout(ctx, req.wait+c.cfg.RequestTimeout)
 	defer cancel()
-	res, err := t.RoundTrip(ctx, c.addr, req.Message)
+	if req.to == nil {
+		req.to = c.addr
+	}
+	res, err := t.RoundTrip(ctx, req.to, req.Message)
 	if err != nil {
 		return none, noAnswer(err)
 	}

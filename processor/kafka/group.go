@@ -30,9 +30,10 @@ type GroupConfig struct {
 	// PartitionWatchInterval is how often the topic's partitions are counted, a
 	// change of which begins a generation; 0 means 5 s.
 	PartitionWatchInterval time.Duration
-	// Balancers go before range, in order of preference. The leader takes the
-	// first that all members know, so that one can be added while the group runs.
-	Balancers []kafka.GroupBalancer
+	// Instance and Address introduce the member to the others; see Introduction.
+	Instance, Address string
+	// Held lists the partitions whose images this member has, at each join; nil: none.
+	Held func() []Held
 }
 
 // joinBackoff after a failed join, instead of 5 s.
@@ -69,7 +70,9 @@ func (c *Client) RunGroup(ctx context.Context, cfg GroupConfig, fn func(context.
 		return ErrClosed
 	}
 	conns := new(connections)
-	cg, err := kafka.NewConsumerGroup(c.groupConfig(cfg, conns))
+	cfg = cfg.withDefaults()
+	balancer := &sticky{cfg: cfg}
+	cg, err := kafka.NewConsumerGroup(c.groupConfig(cfg, conns, balancer))
 	if err != nil {
 		return fmt.Errorf("join group %s: %w: %w", cfg.Group, stream.ErrFatal, err)
 	}
@@ -79,14 +82,15 @@ func (c *Client) RunGroup(ctx context.Context, cfg GroupConfig, fn func(context.
 		closing.Go(func() error { defer close(closed); return cg.Close() })
 		closing.Go(func() error { conns.cutAfter(leavePatience, closed); return nil })
 	})
-	m := member{client: c, cfg: cfg, group: cg, leave: leave}
+	m := member{client: c, cfg: cfg, group: cg, balancer: balancer, leave: leave}
 	err = m.run(ctx, fn)
 	leave()
 	return errors.Join(err, closing.Wait())
 }
 
-func (c *Client) groupConfig(cfg GroupConfig, conns *connections) kafka.ConsumerGroupConfig {
-	cfg = cfg.withDefaults()
+// groupConfig has range behind the sticky balancer: the group uses what all its
+// members know, those of older versions too.
+func (c *Client) groupConfig(cfg GroupConfig, conns *connections, balancer *sticky) kafka.ConsumerGroupConfig {
 	return kafka.ConsumerGroupConfig{
 		ID:      cfg.Group,
 		Brokers: c.cfg.Brokers,
@@ -98,7 +102,7 @@ func (c *Client) groupConfig(cfg GroupConfig, conns *connections) kafka.Consumer
 			TLS:           c.cfg.TLS,
 			SASLMechanism: c.mechanism,
 		},
-		GroupBalancers:         append(slices.Clone(cfg.Balancers), kafka.RangeGroupBalancer{}),
+		GroupBalancers:         []kafka.GroupBalancer{balancer, ranged{sticky: balancer}},
 		HeartbeatInterval:      cfg.HeartbeatInterval,
 		SessionTimeout:         cfg.SessionTimeout,
 		RebalanceTimeout:       cfg.RebalanceTimeout,
@@ -126,10 +130,11 @@ func (cfg GroupConfig) withDefaults() GroupConfig {
 }
 
 type member struct {
-	client *Client
-	cfg    GroupConfig
-	group  *kafka.ConsumerGroup
-	leave  func() // begins to leave, once
+	client   *Client
+	cfg      GroupConfig
+	group    *kafka.ConsumerGroup
+	balancer *sticky
+	leave    func() // begins to leave, once
 }
 
 func (m *member) run(ctx context.Context, fn func(context.Context, Generation) error) error {
@@ -172,6 +177,7 @@ func (m *member) generation(ctx context.Context, gen *kafka.Generation, fn func(
 		g.Partitions = append(g.Partitions, int32(a.ID))
 	}
 	slices.Sort(g.Partitions)
+	m.balancer.remember(g)
 	result := make(chan error, 1)
 	gen.Start(func(ended context.Context) {
 		result <- m.hold(ctx, ended, func(ctx context.Context) error { return fn(ctx, g) })

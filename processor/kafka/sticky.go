@@ -1,0 +1,125 @@
+package kafka
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/segmentio/kafka-go"
+)
+
+// stickyProtocol is the balancer's name in the group protocol.
+const stickyProtocol = "segmentd-sticky"
+
+// Introduction is what a member tells its group about itself, as user data of
+// the group protocol (JSON): where it can be asked, and what speaks for giving it
+// which partitions.
+type Introduction struct {
+	// Instance names the process; Address is the URL of its HTTP side, "" if none
+	// can be reached by others.
+	Instance string `json:"instance"`
+	Address  string `json:"address,omitempty"`
+	// Owned are the partitions that it had in Generation, 0 before its first one.
+	// Of two members that claim a partition the newer generation is right (KIP-341).
+	Owned      []int32 `json:"owned,omitempty"`
+	Generation int32   `json:"generation,omitempty"`
+	// Held are the partitions whose local image it has.
+	Held []Held `json:"held,omitempty"`
+}
+
+// Held is a local image: the larger its transaction, the fresher it is.
+type Held struct {
+	Partition   int32  `json:"partition"`
+	Transaction uint64 `json:"transaction"`
+}
+
+// sticky is the balancer that moves no more partitions than it must, and those
+// to where their state is. Safe for concurrent use.
+type sticky struct {
+	cfg GroupConfig
+
+	mu         sync.Mutex
+	owned      []int32 // guarded by mu
+	generation int32   // guarded by mu
+}
+
+var _ kafka.GroupBalancer = (*sticky)(nil)
+
+// ProtocolName implements kafka.GroupBalancer.
+func (s *sticky) ProtocolName() string { return stickyProtocol }
+
+// UserData implements kafka.GroupBalancer: it is asked at each join.
+func (s *sticky) UserData() ([]byte, error) {
+	in := Introduction{Instance: s.cfg.Instance, Address: s.cfg.Address}
+	s.mu.Lock()
+	in.Owned, in.Generation = s.owned, s.generation
+	s.mu.Unlock()
+	if s.cfg.Held != nil {
+		in.Held = s.cfg.Held()
+	}
+	b, err := json.Marshal(in)
+	if err != nil {
+		return nil, fmt.Errorf("introduce the member: %w", err)
+	}
+	return b, nil
+}
+
+// remember keeps what the member was assigned, for the next join.
+func (s *sticky) remember(g Generation) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.owned, s.generation = slices.Clone(g.Partitions), g.ID
+}
+
+// AssignGroups implements kafka.GroupBalancer. A member whose user data cannot be
+// read claims nothing.
+func (s *sticky) AssignGroups(members []kafka.GroupMember, partitions []kafka.Partition) kafka.GroupMemberAssignments {
+	var candidates []candidate
+	for _, m := range members {
+		if slices.Contains(m.Topics, s.cfg.Topic) {
+			candidates = append(candidates, candidate{m.ID, introduced(m.UserData)})
+		}
+	}
+	var ids []int32
+	for _, p := range partitions {
+		if p.Topic == s.cfg.Topic {
+			ids = append(ids, int32(p.ID))
+		}
+	}
+	all := kafka.GroupMemberAssignments{}
+	for member, owned := range assign(candidates, ids) {
+		list := make([]int, len(owned))
+		for i, p := range owned {
+			list[i] = int(p)
+		}
+		all[member] = map[string][]int{s.cfg.Topic: list}
+	}
+	return all
+}
+
+// introduced reads user data; what is none is an empty introduction.
+func introduced(userData []byte) (in Introduction) {
+	if json.Unmarshal(userData, &in) != nil {
+		return Introduction{}
+	}
+	return in
+}
+
+// ranged is the range balancer of members of before the sticky one, with the
+// introduction, so that members can be asked while it is in use.
+type ranged struct {
+	kafka.RangeGroupBalancer
+	*sticky
+}
+
+// ProtocolName implements kafka.GroupBalancer.
+func (r ranged) ProtocolName() string { return r.RangeGroupBalancer.ProtocolName() }
+
+// UserData implements kafka.GroupBalancer.
+func (r ranged) UserData() ([]byte, error) { return r.sticky.UserData() }
+
+// AssignGroups implements kafka.GroupBalancer.
+func (r ranged) AssignGroups(members []kafka.GroupMember, partitions []kafka.Partition) kafka.GroupMemberAssignments {
+	return r.RangeGroupBalancer.AssignGroups(members, partitions)
+}
