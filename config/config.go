@@ -62,6 +62,9 @@ type Kafka struct {
 	Brokers []string  `yaml:"brokers"`
 	TLS     ClientTLS `yaml:"tls"`
 	SASL    SASL      `yaml:"sasl"`
+	// After how long without a sign of an instance the others take its partitions over. Within the brokers'
+	// `group.min.session.timeout.ms` and `group.max.session.timeout.ms`.
+	SessionTimeout time.Duration `yaml:"session_timeout" default:"10s" min:"1s" max:"30m"`
 }
 
 // ClientTLS is TLS towards the brokers; 1.2 is the oldest version spoken.
@@ -190,8 +193,11 @@ const (
 // HTTP is the listener for health, metrics, look-ups and requests.
 type HTTP struct {
 	// Address (host:port) to listen on; port 0 takes a free one. Beyond loopback and without tokens only health and metrics are served.
-	Listen string    `yaml:"listen" default:"127.0.0.1:8080"`
-	TLS    ServerTLS `yaml:"tls"`
+	Listen string `yaml:"listen" default:"127.0.0.1:8080"`
+	// Address (host:port) under which other instances' clients reach this one: look-ups that it must answer are sent
+	// there. Empty: `listen`, with the machine's name in the place of a wildcard.
+	Advertise string    `yaml:"advertise"`
+	TLS       ServerTLS `yaml:"tls"`
 	// File of the bearer tokens and their roles. Not available in this version.
 	TokensFile string `yaml:"tokens_file"`
 	// Serve /debug/pprof.

@@ -175,6 +175,11 @@ func (v *validator) listener() {
 	if err := checkAddress(h.Listen, true); err != nil {
 		v.add("http.listen", "%v", err)
 	}
+	if h.Advertise != "" {
+		if err := checkAddress(h.Advertise, false); err != nil {
+			v.add("http.advertise", "%v", err)
+		}
+	}
 	if !v.uses(NeedListener) {
 		return
 	}

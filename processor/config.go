@@ -44,17 +44,23 @@ type Config struct {
 	OutputFormat wire.OutputFormat
 	CETypePrefix string
 	LogAppend    bool // the changelog's timestamps are the broker's clock
+	// SessionTimeout of the consumer group: a partition that has heard nothing of
+	// the broker for as long may be another's by now, and answers no look-ups: 10 s.
+	SessionTimeout time.Duration
 	// AllowRemovals lets the rules at the start remove segments that hold members.
 	AllowRemovals bool
 
-	sweepRecords int   // how many records a sweep looks at in one transaction; fewer where very many of them change: 20,000
-	closeRecords int64 // how near reading again comes before live events wait for it: 2,000
+	progressEvery time.Duration // how often a restore tells how far it is: 3 s
+	sweepRecords  int           // how many records a sweep looks at in one transaction; fewer where very many of them change: 20,000
+	closeRecords  int64         // how near reading again comes before live events wait for it: 2,000
 }
 
 func (c Config) withDefaults() Config {
 	c.Linger = cmp.Or(c.Linger, 10*time.Millisecond)
 	c.BatchBytes = cmp.Or(c.BatchBytes, 1<<20)
 	c.Idle = cmp.Or(c.Idle, 250*time.Millisecond)
+	c.SessionTimeout = cmp.Or(c.SessionTimeout, 10*time.Second)
+	c.progressEvery = cmp.Or(c.progressEvery, 3*time.Second)
 	c.sweepRecords = cmp.Or(c.sweepRecords, 20_000)
 	c.closeRecords = cmp.Or(c.closeRecords, 2_000)
 	return c
@@ -84,6 +90,10 @@ type Deps struct {
 	// Produces is told topics before they are written to, beyond those of Rules'
 	// Topics.Specs; nil: nobody. Safe for concurrent use.
 	Produces func(topics []string)
+	// CheckMember asks whether a member is one of its group's present generation;
+	// stream.ErrFenced: it is not. A partition asks before it fences other owners;
+	// nil: it never asks. Safe for concurrent use.
+	CheckMember func(ctx context.Context, member stream.GroupMember) error
 	// Transactor returns the producer of a transactional id.
 	Transactor func(transactionalID string) stream.Transactor
 	Logger     *slog.Logger
@@ -97,6 +107,9 @@ func (d Deps) withDefaults() (Deps, error) {
 	}
 	if d.Now == nil {
 		d.Now = time.Now
+	}
+	if d.CheckMember == nil {
+		d.CheckMember = func(context.Context, stream.GroupMember) error { return nil }
 	}
 	if d.Produces == nil {
 		d.Produces = func([]string) {}

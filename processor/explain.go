@@ -25,10 +25,12 @@ func (p *Processor) Explain(ctx context.Context, id subject.ID, segment string) 
 	asking, cancel := context.WithTimeout(ctx, lookupWait)
 	defer cancel()
 	var s standing
+	var elsewhere error
 	for _, partition := range p.partitionsOf(id) {
 		loop, err := p.ownerOf(partition)
 		if err != nil {
-			return Explanations{}, err
+			elsewhere = err
+			continue
 		}
 		found, err := loop.standing(asking, id)
 		if err != nil {
@@ -42,6 +44,9 @@ func (p *Processor) Explain(ctx context.Context, id subject.ID, segment string) 
 		}
 	}
 	if s.record == nil {
+		if elsewhere != nil {
+			return Explanations{}, elsewhere
+		}
 		s.record = subject.NewRecord(id)
 	}
 	all, err := s.explain(segment)

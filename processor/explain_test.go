@@ -53,7 +53,7 @@ func TestExplain(t *testing.T) {
 	r.read()
 	<-asked
 	r.stop()
-	if _, err := r.processor.Explain(t.Context(), subject.ID{Value: "u1"}, "same"); !errors.Is(err, ErrNotOwned) {
+	if _, err := r.processor.Explain(t.Context(), subject.ID{Value: "u1"}, "same"); !errors.As(err, new(*NotOwnedError)) {
 		t.Errorf("once it is stopped: %v", err)
 	}
 }

@@ -3,6 +3,8 @@ package processor
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -10,13 +12,22 @@ import (
 	"github.com/segmentd/segmentd/state/subject"
 )
 
-// Errors of look-ups.
-var (
-	// ErrNotOwned: another instance owns the subject's partition.
-	ErrNotOwned = errors.New("another instance owns the subject's partition")
-	// ErrNotReady: the partition is not restored and caught up yet.
-	ErrNotReady = errors.New("the subject's partition is not restored yet")
-)
+// ErrNotReady: the partition is not restored and caught up yet, or has heard
+// nothing of the broker for a session timeout.
+var ErrNotReady = errors.New("the subject's partition is not restored and caught up yet")
+
+// NotOwnedError: another instance owns the subject's partition.
+type NotOwnedError struct {
+	Partition int32 // -1: it is one of several, nobody knows which
+}
+
+// Error implements error.
+func (e *NotOwnedError) Error() string {
+	if e.Partition < 0 {
+		return "the subject may be in a partition of another instance: ask the others too, as nobody knows how producers choose partitions"
+	}
+	return fmt.Sprintf("another instance owns the subject's partition %d", e.Partition)
+}
 
 // Membership is one segment a subject is in.
 type Membership struct {
@@ -32,20 +43,28 @@ const lookupWait = time.Second
 // Lookup tells a subject's memberships, in decision order. found is false where
 // nothing is kept about the subject. It waits for the partition's goroutine,
 // between two batches, for a second at most (ErrNotReady). Where nobody knows
-// how producers choose partitions it asks all of them.
+// how producers choose partitions it asks all that it owns. The error is
+// ErrNotReady or a *NotOwnedError where this instance cannot tell now.
 func (p *Processor) Lookup(ctx context.Context, id subject.ID) (memberships []Membership, found bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, lookupWait)
 	defer cancel()
+	var elsewhere error
 	for _, partition := range p.partitionsOf(id) {
 		loop, err := p.ownerOf(partition)
 		if err != nil {
-			return nil, false, err
+			elsewhere = err
+			continue
 		}
 		if memberships, found, err = loop.lookup(ctx, id); found || err != nil {
 			return memberships, found, err
 		}
 	}
-	return nil, false, nil
+	return nil, false, elsewhere
+}
+
+// seeksAll reports whether a subject can be in any partition.
+func (p *Processor) seeksAll() bool {
+	return !slices.ContainsFunc(p.cfg.Inputs, func(in Input) bool { return in.Partition != nil })
 }
 
 // partitionsOf returns where a subject can be.
@@ -62,18 +81,32 @@ func (p *Processor) partitionsOf(id subject.ID) []int32 {
 	return all
 }
 
-// ownerOf returns the loop of a partition.
+// ownerOf returns the loop of a partition, if it may answer.
 func (p *Processor) ownerOf(id int32) (*partition, error) {
 	p.mu.RLock()
 	loop := p.running[id]
 	p.mu.RUnlock()
 	switch {
+	case loop == nil && p.seeksAll():
+		return nil, &NotOwnedError{-1}
 	case loop == nil:
-		return nil, ErrNotOwned
-	case !loop.ready.Load():
+		return nil, &NotOwnedError{id}
+	case !loop.ready.Load() || !loop.heardWithin(p.cfg.SessionTimeout):
 		return nil, ErrNotReady
 	}
 	return loop, nil
+}
+
+// heardWithin reports whether the broker has answered a fetch that was sent no
+// longer than d ago, by a clock that stood still with the process as well as by
+// one that did not.
+func (p *partition) heardWithin(d time.Duration) bool {
+	sent := p.lastFetch.Load()
+	if sent == nil {
+		return false
+	}
+	now := p.deps.Now()
+	return max(now.Sub(*sent), now.Round(0).Sub(sent.Round(0))) < d
 }
 
 // lookup asks the partition's goroutine.

@@ -30,7 +30,7 @@ type input struct {
 	again    bool // it is read a second time, for changed rules
 }
 
-// partition is the loop of one partition. All fields but ready and queries
+// partition is the loop of one partition. All fields but queries and atomic ones
 // belong to its goroutine.
 type partition struct {
 	id      int32
@@ -64,6 +64,7 @@ type partition struct {
 	host       hostClock
 
 	fetching  fetchBuffers
+	lastFetch atomic.Pointer[time.Time] // when the last one was sent that was answered
 	lastBatch time.Time
 	// progressed reports whether the session has committed anything: only
 	// failures in a row lengthen the pause between sessions.
@@ -263,10 +264,12 @@ func (p *partition) fetch(ctx context.Context, inputs []*input, buf *stream.Buff
 	for i, in := range inputs {
 		positions[i] = stream.Position{Topic: in.Topic, Partition: p.id, Offset: in.position}
 	}
+	sent := p.deps.Now()
 	fetched, err := p.deps.Fetcher.Fetch(ctx, positions, opts, buf)
 	if err != nil {
 		return nil, fmt.Errorf("fetch: %w", err)
 	}
+	p.lastFetch.Store(&sent)
 	for i := range fetched {
 		if err := p.fetchError(ctx, inputs[i], &fetched[i]); err != nil {
 			return nil, err

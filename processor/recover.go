@@ -18,10 +18,15 @@ import (
 // recover is the only way into processing, after a start, a crash, a lost disk
 // or a failed transaction: fence predecessors and abort what they left open,
 // catch up with the changelog from the image's position (0 without an image),
-// and go on from the checkpoint found there.
+// and go on from the checkpoint found there. Only a member of the present
+// generation may: one that was away, and does not know yet that the partition
+// is another's, would fence its rightful owner.
 func (p *partition) recover(ctx context.Context) error {
 	if err := p.image.Reset(); err != nil {
 		return storeError(err)
+	}
+	if err := p.deps.CheckMember(ctx, p.member); err != nil {
+		return fmt.Errorf("is the partition still ours: %w", err)
 	}
 	if err := p.tx.Init(ctx); err != nil {
 		return fmt.Errorf("init producer: %w", err)
@@ -73,6 +78,7 @@ type catchingUp struct {
 	known    bool             // the image's own checkpoint, or one that follows it, was found
 	restored int64
 	began    time.Time
+	told     time.Time // when it was last logged how far it is
 	warned   bool
 }
 
@@ -82,7 +88,7 @@ type catchingUp struct {
 // and no newer one has replaced it.
 func (p *partition) restore(ctx context.Context, next int64) (restored int64, err error) {
 	var buf stream.Buffer
-	c := catchingUp{image: p.checkpoint, next: next, began: p.deps.Now()}
+	c := catchingUp{image: p.checkpoint, next: next, began: p.deps.Now(), told: p.deps.Now()}
 	for at := max(0, next-1); ; {
 		f, err := p.fetchChangelog(ctx, at, &buf)
 		if err != nil {
@@ -94,7 +100,7 @@ func (p *partition) restore(ctx context.Context, next int64) (restored int64, er
 			}
 		}
 		at = f.Next
-		p.gauges.SetRestoreRemaining(f.HighWatermark - at)
+		p.tellRestore(&c, f.HighWatermark-at)
 		if at >= f.HighWatermark && f.LastStable >= f.HighWatermark {
 			return c.restored, p.endRestore(&c)
 		}
@@ -102,6 +108,17 @@ func (p *partition) restore(ctx context.Context, next int64) (restored int64, er
 			c.warned = true
 			p.log.Warn("an open transaction on the changelog holds up recovery: waiting until it ends or times out")
 		}
+	}
+}
+
+// tellRestore says how far a restore is: always by the metric, and in the log
+// while it takes its time.
+func (p *partition) tellRestore(c *catchingUp, remaining int64) {
+	p.gauges.SetRestoreRemaining(remaining)
+	if now := p.deps.Now(); now.Sub(c.told) >= p.cfg.progressEvery {
+		c.told = now
+		p.log.Info("partition is being restored from the changelog", "records", c.restored, "of", c.restored+remaining,
+			"seconds", now.Sub(c.began).Seconds())
 	}
 }
 

@@ -199,6 +199,28 @@ func (s *Store) SizeBytes() int64 {
 	return lsm + log
 }
 
+// Held lists the partitions below n that have an image with a position, with the
+// transaction of its checkpoint; of one that is open, as of what is written.
+func (s *Store) Held(n int32) (map[int32]uint64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, ErrClosed
+	}
+	held := map[int32]uint64{}
+	for id := range n {
+		_, err := s.read(keyspace(id).meta(positionName), func(b []byte) error {
+			cp, _, err := decodePosition(b)
+			held[id] = cp.Transaction
+			return err
+		})
+		if err != nil {
+			return nil, fmt.Errorf("position of partition %d: %w", id, err)
+		}
+	}
+	return held, nil
+}
+
 // damaged passes an error on; if it tells of damage, the image will be thrown
 // away when it is next opened.
 func (s *Store) damaged(err error) error {

@@ -174,6 +174,24 @@ func TestAPartitionIsOpenOnce(t *testing.T) {
 	}
 }
 
+func TestHeldImages(t *testing.T) {
+	s := openStore(t, t.TempDir(), testOptions())
+	openPartition(t, s, 0) // nothing is committed
+	p := openPartition(t, s, 3)
+	if err := p.Commit(checkpoint(7), 40); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for n, want := range map[int32]int{3: 0, 4: 1} {
+		held, err := s.Held(n)
+		if err != nil || len(held) != want || want == 1 && held[3] != 7 {
+			t.Errorf("below %d: %v, %v", n, held, err)
+		}
+	}
+}
+
 func TestForeignDirectoriesAreNotTouched(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "thesis.tex"), []byte("mine"), 0o600); err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -206,7 +207,7 @@ func (s *service) openStore() error {
 func (s *service) partitions() int32 { return s.layout.partitions }
 
 func (s *service) newProcessor() (*processor.Processor, error) {
-	cfg := processor.Config{Group: s.cfg.Group, Partitions: s.layout.partitions, LogAppend: s.layout.logAppend, AllowRemovals: s.cfg.AllowRemovals,
+	cfg := processor.Config{Group: s.cfg.Group, SessionTimeout: s.cfg.Kafka.SessionTimeout, Partitions: s.layout.partitions, LogAppend: s.layout.logAppend, AllowRemovals: s.cfg.AllowRemovals,
 		Linger: s.cfg.Processing.Linger, BatchBytes: s.cfg.Processing.BatchBytes, CETypePrefix: s.cfg.Output.CETypePrefix,
 		Core: core.Config{DedupeWindow: s.cfg.Processing.DedupeWindow, MaxSubjectBytes: s.cfg.Processing.MaxSubjectBytes}}
 	var err error
@@ -221,7 +222,7 @@ func (s *service) newProcessor() (*processor.Processor, error) {
 		cfg.Inputs = append(cfg.Inputs, input)
 	}
 	return processor.New(cfg, processor.Deps{Rules: s.set, Store: s.store, Secret: s.store.Fingerprint(), Fetcher: s.client,
-		Bounds: s.bounds, Produces: s.addTopics, Logger: s.log, Metrics: s.metrics,
+		Bounds: s.bounds, Produces: s.addTopics, CheckMember: s.client.CheckMember, Logger: s.log, Metrics: s.metrics,
 		Transactor: func(id string) stream.Transactor {
 			return s.client.NewTransactor(kafka.TransactorConfig{TransactionalID: id, Compression: kafka.Zstd})
 		}})
@@ -259,8 +260,9 @@ func (s *service) openAdmin() error {
 	if err != nil {
 		return usageError(fmt.Errorf("http.tls: %w", err))
 	}
-	s.admin, err = admin.New(admin.Config{Listen: s.cfg.HTTP.Listen, Pprof: s.cfg.HTTP.Pprof, TLS: tlsConfig},
-		admin.Deps{Processor: s.processor, Gatherer: s.metrics.Gatherer(), Logger: s.log, Reload: s.reload})
+	s.admin, err = admin.New(admin.Config{Listen: s.cfg.HTTP.Listen, Advertise: s.cfg.HTTP.Advertise, Pprof: s.cfg.HTTP.Pprof, TLS: tlsConfig},
+		admin.Deps{Processor: s.processor, Gatherer: s.metrics.Gatherer(), Logger: s.log, Reload: s.reload,
+			Owner: s.client.NewAddressBook(s.cfg.Group, s.sharedTopic()).Owner})
 	if err != nil {
 		return usageError(err)
 	}
@@ -297,8 +299,8 @@ func (s *service) join(ctx context.Context) error {
 			s.log.Debug("the former member could not leave the group", "error", err)
 		}
 	}
-	events := s.cfg.InputsOf(config.KindEvent)
-	cfg := kafka.GroupConfig{Group: s.cfg.Group, Topic: events[0].Topic}
+	cfg := kafka.GroupConfig{Group: s.cfg.Group, Topic: s.sharedTopic(), SessionTimeout: s.cfg.Kafka.SessionTimeout,
+		Instance: instanceName(), Address: s.admin.Address(), Held: s.held}
 	err := s.client.RunGroup(ctx, cfg, func(ctx context.Context, gen kafka.Generation) error {
 		s.log.Info("generation begins", "generation", gen.ID, "partitions", fmt.Sprint(gen.Partitions))
 		if err := s.recount(ctx); err != nil {
@@ -313,6 +315,32 @@ func (s *service) join(ctx context.Context) error {
 		return err
 	}
 	return ghost.remove()
+}
+
+// sharedTopic is the topic whose partitions the group shares: who has one of
+// them has that number of every topic.
+func (s *service) sharedTopic() string { return s.cfg.InputsOf(config.KindEvent)[0].Topic }
+
+// held lists the images on this disk. Where they cannot be read, others may be
+// given the partitions; whoever opens them says what is wrong.
+func (s *service) held() (all []kafka.Held) {
+	images, err := s.store.Held(s.layout.partitions)
+	if err != nil {
+		s.log.Warn("it cannot be told which images are held", "error", err)
+	}
+	for _, id := range slices.Sorted(maps.Keys(images)) {
+		all = append(all, kafka.Held{Partition: id, Transaction: images[id]})
+	}
+	return all
+}
+
+// instanceName tells this process from others in what is shown of the group.
+func instanceName() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return fmt.Sprintf("%s/%d", host, os.Getpid())
 }
 
 // recount stops processing where a topic's partition count has changed since the

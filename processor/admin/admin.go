@@ -12,6 +12,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -33,9 +35,12 @@ type Processor interface {
 
 // Config says what is served where.
 type Config struct {
-	Listen string      // host:port; port 0 takes a free one
-	Pprof  bool        // serve /debug/pprof, on loopback only
-	TLS    *tls.Config // nil: plain HTTP
+	Listen string // host:port; port 0 takes a free one
+	// Advertise is the host:port under which others reach this instance; "" is
+	// what is listened on, with the machine's name in the place of a wildcard.
+	Advertise string
+	Pprof     bool        // serve /debug/pprof, on loopback only
+	TLS       *tls.Config // nil: plain HTTP
 }
 
 // Deps are what the pages show and do. All are required.
@@ -46,6 +51,9 @@ type Deps struct {
 	// Reload reads the rule files again and puts them in force. A *RulesError and
 	// processor.ErrRefused are the asker's to mend; nothing has changed then.
 	Reload func(ctx context.Context, allowRemovals bool) (processor.Reloaded, error)
+	// Owner tells the address of the instance that owns a partition, "" if nobody
+	// does. Safe for concurrent use.
+	Owner func(ctx context.Context, partition int32) (address string, err error)
 }
 
 // Server is the HTTP listener.
@@ -54,6 +62,7 @@ type Server struct {
 	listener net.Listener
 	http     http.Server
 	loopback bool
+	address  string
 }
 
 // New opens the listener; nothing is served before Run.
@@ -62,7 +71,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen for HTTP on %s: %w; choose another address with --listen", cfg.Listen, err)
 	}
-	s := &Server{deps: deps, listener: l, loopback: isLoopback(l.Addr())}
+	s := &Server{deps: deps, listener: l, loopback: isLoopback(l.Addr()), address: address(cfg, l.Addr())}
 	if cfg.TLS != nil {
 		s.listener = tls.NewListener(l, cfg.TLS)
 	}
@@ -73,6 +82,24 @@ func New(cfg Config, deps Deps) (*Server, error) {
 
 // Addr is the address listened on.
 func (s *Server) Addr() net.Addr { return s.listener.Addr() }
+
+// Address is the URL, without a path, under which other instances' askers reach this one.
+func (s *Server) Address() string { return s.address }
+
+func address(cfg Config, listened net.Addr) string {
+	scheme, at := "http://", cfg.Advertise
+	if cfg.TLS != nil {
+		scheme = "https://"
+	}
+	if at == "" {
+		at = listened.String()
+		tcp, ok := listened.(*net.TCPAddr)
+		if name, err := os.Hostname(); ok && tcp.IP.IsUnspecified() && err == nil {
+			at = net.JoinHostPort(name, strconv.Itoa(tcp.Port))
+		}
+	}
+	return scheme + at
+}
 
 // Run serves until ctx ends, then lets requests under way finish for a second.
 func (s *Server) Run(ctx context.Context) error {

@@ -41,7 +41,7 @@ func (s *Server) explained(w http.ResponseWriter, r *http.Request, q explainQuer
 	case errors.As(err, &unknown):
 		problem(w, http.StatusNotFound, unknown.Error())
 	case err != nil:
-		lookupProblem(w, err)
+		s.lookupProblem(w, r, err)
 	case q.segment != "":
 		writeJSON(w, http.StatusOK, "application/json", all.Explanations[0])
 	default:

@@ -2,7 +2,6 @@ package admin
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -151,7 +150,7 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, value, idType st
 	}
 	memberships, _, err := s.deps.Processor.Lookup(r.Context(), id)
 	if err != nil {
-		lookupProblem(w, err)
+		s.lookupProblem(w, r, err)
 		return
 	}
 	out := subjectJSON{UserID: value, IDType: id.Type.String(), Memberships: []membershipJSON{}}
@@ -164,16 +163,6 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, value, idType st
 		out.Coverage = append(out.Coverage, coveredJSON{segment, coverageOf(&c)})
 	}
 	writeJSON(w, http.StatusOK, "application/json", out)
-}
-
-func lookupProblem(w http.ResponseWriter, err error) {
-	switch {
-	case errors.Is(err, processor.ErrNotReady), errors.Is(err, processor.ErrNotOwned):
-		w.Header().Set("Retry-After", "1")
-		problem(w, http.StatusServiceUnavailable, err.Error())
-	default:
-		problem(w, http.StatusInternalServerError, "the subject's record cannot be read; the log says why")
-	}
 }
 
 type segmentJSON struct {

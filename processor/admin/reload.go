@@ -53,7 +53,6 @@ func reloadProblem(w http.ResponseWriter, err error) {
 	case errors.Is(err, processor.ErrRefused):
 		problem(w, http.StatusConflict, err.Error())
 	default:
-		w.Header().Set("Retry-After", "1")
-		problem(w, http.StatusServiceUnavailable, err.Error())
+		askAgain(w, err.Error())
 	}
 }

@@ -1,0 +1,49 @@
+package kafka
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// addressBookAge is how long an AddressBook's page is believed: about as long as
+// a group takes to make a generation.
+const addressBookAge = time.Second
+
+// AddressBook tells who has a partition, and where that member can be asked. It
+// asks the coordinator at most once a second. Safe for concurrent use.
+type AddressBook struct {
+	client       *Client
+	group, topic string
+
+	mu     sync.Mutex
+	read   time.Time        // guarded by mu
+	owners map[int32]string // guarded by mu: addresses by partition
+}
+
+// NewAddressBook returns the address book of a group that shares a topic's partitions.
+func (c *Client) NewAddressBook(group, topic string) *AddressBook {
+	return &AddressBook{client: c, group: group, topic: topic}
+}
+
+// Owner returns the address (Introduction) of the member that has a partition;
+// "" if nobody has it at the moment, or its owner told none.
+func (b *AddressBook) Owner(ctx context.Context, partition int32) (string, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if time.Since(b.read) < addressBookAge {
+		return b.owners[partition], nil
+	}
+	members, err := b.client.Members(ctx, b.group, b.topic)
+	if err != nil {
+		return "", err
+	}
+	b.owners = map[int32]string{}
+	for _, m := range members {
+		for _, p := range m.Partitions {
+			b.owners[p] = m.Address
+		}
+	}
+	b.read = time.Now()
+	return b.owners[partition], nil
+}
