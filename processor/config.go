@@ -81,7 +81,7 @@ const clockDelay = 2 * time.Second
 
 // Deps are what a processor needs from outside. Logger, Metrics and Now may be nil.
 type Deps struct {
-	Rules   *rules.Set // at the start; see Processor.Reload
+	Rules   *rules.Set // of this instance's files; see Processor.SettleRules
 	Store   *state.Store
 	Secret  string // fingerprint of the keyed hash's secret
 	Fetcher stream.Fetcher

@@ -2,7 +2,9 @@ package processor
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -124,11 +126,11 @@ func (l *lab) createTopics() {
 	anyTime := map[string]string{"message.timestamp.after.max.ms": "9223372036854775807"} // for tests whose clock runs ahead
 	topics := []kafka.NewTopic{{Name: events, Configs: anyTime}, {Name: decisions, Configs: anyTime}}
 	for _, s := range specs {
-		topics = append(topics, kafka.NewTopic{Name: s.Name, Configs: s.Configs})
+		topics = append(topics, kafka.NewTopic{Name: s.Name, Partitions: s.Partitions, Configs: s.Configs})
 	}
 	var names []string
 	for i := range topics {
-		topics[i].Partitions, topics[i].ReplicationFactor = l.cfg.Partitions, 1
+		topics[i].Partitions, topics[i].ReplicationFactor = cmp.Or(topics[i].Partitions, l.cfg.Partitions), 1
 		names = append(names, topics[i].Name)
 	}
 	_, err := l.client.CreateTopics(l.t.Context(), topics)
@@ -199,18 +201,27 @@ func (l *lab) produce(records ...record) (produced []stream.Produced) {
 // readTopic returns every committed record of a topic, partition by partition.
 func (l *lab) readTopic(topic string) (all []stream.Record) {
 	l.t.Helper()
-	for p := range l.cfg.Partitions {
+	for p := range l.partitionsOf(topic) {
 		all = append(all, l.readPartition(topic, p)...)
 	}
 	return all
 }
 
 // watermarks asks until all partitions have a leader.
+func (l *lab) partitionsOf(topic string) int32 {
+	for _, s := range (Topics{l.cfg.Group}).Specs(l.set) {
+		if s.Name == topic {
+			return cmp.Or(s.Partitions, l.cfg.Partitions)
+		}
+	}
+	return l.cfg.Partitions
+}
+
 func (l *lab) watermarks(topic string) (marks []kafka.Watermarks) {
 	l.t.Helper()
 	eventually(l.t, topic+" has leaders", func() bool {
 		var err error
-		marks, err = l.client.Watermarks(l.t.Context(), topic, l.cfg.Partitions)
+		marks, err = l.client.Watermarks(l.t.Context(), topic, l.partitionsOf(topic))
 		return err == nil
 	})
 	return marks
@@ -349,10 +360,14 @@ func (l *lab) produceAtOnce(records []record) {
 	}
 }
 
-// membersOf asks the running processor for a subject's segments, sorted.
+// membersOf asks the running processor for a subject's segments, sorted; what it
+// says where it cannot tell now is none.
 func (l *lab) membersOf(r *running, id string) string {
 	l.t.Helper()
 	ms, _, err := r.processor.Lookup(l.t.Context(), subject.ID{Value: id})
+	if errors.Is(err, ErrNotReady) {
+		return err.Error()
+	}
 	must(l.t, err)
 	var names []string
 	for _, m := range ms {

@@ -48,7 +48,9 @@ type partition struct {
 	events    []*input
 	decisions []*input
 
-	target    func() *rules.Set // the rule set to follow
+	target    func() *rules.Set           // the rule set to follow
+	checked   func() bool                 // what it removes was looked at already
+	refresh   func(context.Context) error // reads which one the group wants now
 	admission *admission
 	change    *change                    // of rules; nil: none is under way
 	coverage  map[string]subject.Instant // since when segments' evidence is complete, where the topics held less than all

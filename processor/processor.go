@@ -27,11 +27,15 @@ type Processor struct {
 	topics Topics
 
 	reloading sync.Mutex // held by Reload
+	book      *ruleBook
+	following sync.Mutex // held while another rule set is put in force
+	edition   string     // guarded by following: hash of the one in force; "": of this instance's files, not published yet
 
 	mu      sync.RWMutex
 	running map[int32]*partition // guarded by mu
 	joined  bool                 // guarded by mu
 	set     *rules.Set           // guarded by mu: that partitions follow
+	checked bool                 // guarded by mu: what it removes was looked at when it was published
 }
 
 // New returns a processor. It does nothing until a generation runs.
@@ -45,7 +49,8 @@ func New(cfg Config, deps Deps) (*Processor, error) {
 		return nil, errors.New("a processor needs a group, partitions and inputs")
 	}
 	p := &Processor{cfg: cfg, deps: deps, topics: Topics{cfg.Group}, running: map[int32]*partition{}}
-	p.setRules(deps.Rules)
+	p.book = newRuleBook(cfg.Group, &p.deps)
+	p.setRules(deps.Rules, false)
 	return p, nil
 }
 
@@ -73,6 +78,7 @@ func (p *Processor) runPartition(ctx context.Context, member stream.GroupMember,
 	}
 	loop := p.newPartition(id, member)
 	loop.announce, loop.admission, loop.target = p.announce, admission, p.Rules
+	loop.checked, loop.refresh = p.rulesAreChecked, p.refreshRules
 	loop.image = image
 	p.own(id, loop)
 	defer p.disown(id)

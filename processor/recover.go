@@ -36,6 +36,9 @@ func (p *partition) recover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := p.knowRules(ctx); err != nil {
+		return err
+	}
 	if err := p.adopt(); err != nil {
 		return err
 	}
@@ -45,6 +48,16 @@ func (p *partition) recover(ctx context.Context) error {
 	p.log.Debug("partition recovered", "changelog_records", restored, "seconds", p.deps.Now().Sub(began).Seconds(),
 		"transaction", p.checkpoint.Transaction)
 	return nil
+}
+
+// knowRules makes sure that what is wanted is no older than what the checkpoint
+// follows: the partition comes from an instance that may have read more of the
+// group's rules than this one, and can write no more of them.
+func (p *partition) knowRules(ctx context.Context) error {
+	if p.checkpoint.Transaction == 0 || p.checkpoint.RuleSet == p.target().Hash {
+		return nil
+	}
+	return p.refresh(ctx)
 }
 
 // errOtherHistory: the image does not belong to this changelog.

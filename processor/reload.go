@@ -30,26 +30,38 @@ type Reloaded struct {
 // acceptWait is how long a reload waits for a partition to take it up.
 const acceptWait = 10 * time.Second
 
-// Reload puts a rule set in force: each partition goes over to it between two
-// batches, or once it is done with a change under way. A set that must not follow
-// the present one is refused (ErrRefused) and nothing changes. It returns when
-// all partitions at work have accepted it; those that do not answer in time
-// will follow. One Reload runs at a time.
+// publishWait is how long a reload waits for the broker to take the rules.
+const publishWait = 30 * time.Second
+
+// Reload publishes a rule set for the whole group: each partition goes over to it
+// between two batches, or once it is done with a change under way. A set that
+// must not follow the present one, or that another has superseded before, is
+// refused (ErrRefused) and nothing changes. It returns when all partitions at
+// work here have accepted it; those that do not answer in time will follow, and
+// so will other instances. One Reload runs at a time.
 func (p *Processor) Reload(ctx context.Context, to *rules.Set, allowRemovals bool) (Reloaded, error) {
 	p.reloading.Lock()
 	defer p.reloading.Unlock()
+	if err := p.refreshRules(ctx); err != nil {
+		return Reloaded{}, err
+	}
 	from := p.Rules()
 	done := Reloaded{RuleSet: to.Hash, Revision: to.Revision, Changed: from.Hash != to.Hash, Segments: rules.Compare(from, nil, to).Summary()}
 	if !done.Changed {
 		return done, nil
 	}
-	if _, err := to.Archive(); err != nil {
-		return Reloaded{}, fmt.Errorf("%w: %w", ErrRefused, err)
+	if e := p.book.known(to.Hash); e != nil {
+		return Reloaded{}, fmt.Errorf("%w: these rules were published at %s and others have superseded them since; "+
+			"to go back to them give them a higher revision", ErrRefused, e.Published)
 	}
-	if err := mayFollow(from.Names(), from.Revision, to, p.memberCounts(), allowRemovals); err != nil {
+	publishing, cancel := context.WithTimeout(ctx, publishWait)
+	defer cancel()
+	if err := p.publishRules(publishing, to, allowRemovals); err != nil {
 		return Reloaded{}, err
 	}
-	p.setRules(to)
+	if err := p.followWanted(); err != nil {
+		return Reloaded{}, err
+	}
 	return done, p.awaitAccepted(ctx)
 }
 
@@ -60,9 +72,17 @@ func (p *Processor) Rules() *rules.Set {
 	return p.set
 }
 
-func (p *Processor) setRules(set *rules.Set) {
+// rulesAreChecked reports whether it was looked at what the rule set in force
+// removes, when it was published.
+func (p *Processor) rulesAreChecked() bool {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return p.checked
+}
+
+func (p *Processor) setRules(set *rules.Set, checked bool) {
 	p.mu.Lock()
-	p.set = set
+	p.set, p.checked = set, checked
 	p.mu.Unlock()
 	keys := make([]string, len(set.Segments))
 	for i := range keys {
@@ -87,24 +107,6 @@ func (p *Processor) awaitAccepted(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// memberCounts sums the members of the partitions at work.
-func (p *Processor) memberCounts() map[string]int64 {
-	all := map[string]int64{}
-	for _, s := range p.Segments() {
-		all[s.Key] = s.Members
-	}
-	return all
-}
-
-// mayFollow says why a rule set must not follow another one, whose segments and
-// revision are given; nil if it may.
-func mayFollow(from []rules.Name, revision int64, to *rules.Set, members map[string]int64, allowRemovals bool) error {
-	if err := mayFollowRevision(revision, to); err != nil || allowRemovals {
-		return err
-	}
-	return mayRemove(from, to, members)
 }
 
 func mayFollowRevision(revision int64, to *rules.Set) error {
@@ -191,7 +193,7 @@ func (p *partition) admit(ctx context.Context) error {
 		if err := mayFollowRevision(revision, to); err != nil {
 			return &ConfigError{err.Error()}
 		}
-		if !p.cfg.AllowRemovals {
+		if !p.cfg.AllowRemovals && !p.checked() {
 			refused = mayRemove(names, to, p.members)
 		}
 	}

@@ -74,7 +74,12 @@ func (l *lab) start() *running {
 	r.cancel = cancel
 	go func() {
 		defer close(r.done)
-		r.err = r.processor.Run(ctx, l.generation())
+		if r.err = r.processor.SettleRules(ctx); r.err == nil {
+			r.err = r.processor.Run(ctx, l.generation())
+		}
+		if ctx.Err() != nil && errors.Is(r.err, context.Canceled) {
+			r.err = nil // it was stopped before it began
+		}
 	}()
 	l.t.Cleanup(func() { r.end() })
 	return r

@@ -17,6 +17,9 @@ func (t Topics) Rejected() string { return t.Group + "-rejected" }
 // Changelog is the compacted topic of subjects' records and checkpoints.
 func (t Topics) Changelog() string { return t.Group + "-changelog" }
 
+// Rules is the topic on which the group's rule sets are published.
+func (t Topics) Rules() string { return t.Group + "-rules" }
+
 func (t Topics) named(output, what string) string {
 	if output == "" {
 		return t.Group + "-" + what
@@ -26,8 +29,9 @@ func (t Topics) named(output, what string) string {
 
 // TopicSpec is a topic that must exist, with the settings it is created with.
 type TopicSpec struct {
-	Name    string
-	Configs map[string]string
+	Name       string
+	Partitions int32 // 0: as many as the inputs have
+	Configs    map[string]string
 }
 
 // Retention and compaction of the topics we own (CONTRACT.md, Configuration).
@@ -47,15 +51,22 @@ func (t Topics) Specs(set *rules.Set) []TopicSpec {
 	}
 	deleted := func(ms string) map[string]string { return owned("delete", "retention.ms", ms) }
 	compacted := func() map[string]string { return owned("compact", "max.compaction.lag.ms", oneDayMs) }
-	specs := []TopicSpec{{t.Changelog(), compacted()}, {t.Rejected(), deleted(sevenDaysMs)}}
+	specs := []TopicSpec{{t.Changelog(), 0, compacted()}, {t.Rejected(), 0, deleted(sevenDaysMs)}, {t.Rules(), 1, compacted()}}
 	seen := map[string]bool{}
 	for _, output := range append([]string{""}, outputs(set)...) {
 		if !seen[output] {
 			seen[output] = true
-			specs = append(specs, TopicSpec{t.Changes(output), deleted(thirtyDaysMs)}, TopicSpec{t.Members(output), compacted()})
+			specs = append(specs, TopicSpec{t.Changes(output), 0, deleted(thirtyDaysMs)}, TopicSpec{t.Members(output), 0, compacted()})
 		}
 	}
 	return specs
+}
+
+func (t Topics) names(set *rules.Set) (names []string) {
+	for _, spec := range t.Specs(set) {
+		names = append(names, spec.Name)
+	}
+	return names
 }
 
 func outputs(set *rules.Set) []string {

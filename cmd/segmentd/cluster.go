@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -121,8 +122,9 @@ func prepareTopics(ctx context.Context, client *kafka.Client, cfg *config.Config
 // topicPlan is what there is and what is missing.
 type topicPlan struct {
 	partitions int32
-	counts     map[string]int32 // of those that exist
+	counts     map[string]int32 // of those that exist and must have as many
 	missing    []kafka.NewTopic
+	wrong      []string // those with a count of their own that have another
 }
 
 func planTopics(cfg *config.Config, set *rules.Set, topics map[string]kafka.Topic) topicPlan {
@@ -132,21 +134,26 @@ func planTopics(cfg *config.Config, set *rules.Set, topics map[string]kafka.Topi
 			plan.partitions = t.Partitions
 		}
 	}
-	add := func(name string, configs map[string]string) {
-		if t, ok := topics[name]; ok {
-			plan.counts[name] = t.Partitions
-			return
-		}
-		plan.missing = append(plan.missing, kafka.NewTopic{Name: name, Partitions: plan.partitions,
-			ReplicationFactor: cfg.Topics.ReplicationFactor, Configs: configs})
-	}
 	for _, in := range cfg.Inputs {
-		add(in.Topic, nil)
+		plan.add(cfg, processor.TopicSpec{Name: in.Topic}, topics)
 	}
 	for _, spec := range (processor.Topics{Group: cfg.Group}).Specs(set) {
-		add(spec.Name, spec.Configs)
+		plan.add(cfg, spec, topics)
 	}
 	return plan
+}
+
+func (p *topicPlan) add(cfg *config.Config, spec processor.TopicSpec, topics map[string]kafka.Topic) {
+	t, exists := topics[spec.Name]
+	switch {
+	case !exists:
+		p.missing = append(p.missing, kafka.NewTopic{Name: spec.Name, Partitions: cmp.Or(spec.Partitions, p.partitions),
+			ReplicationFactor: cfg.Topics.ReplicationFactor, Configs: spec.Configs})
+	case spec.Partitions == 0:
+		p.counts[spec.Name] = t.Partitions
+	case t.Partitions != spec.Partitions:
+		p.wrong = append(p.wrong, fmt.Sprintf("%s has %d partitions and must have %d", spec.Name, t.Partitions, spec.Partitions))
+	}
 }
 
 func (p topicPlan) mayRun(cfg *config.Config) error {
@@ -157,15 +164,18 @@ func (p topicPlan) mayRun(cfg *config.Config) error {
 		}
 		return usagef("topics are missing: %s; create them with 'segmentd topics --create', or set topics.create: true", strings.Join(names, ", "))
 	}
-	for name, n := range p.counts {
+	if len(p.wrong) > 0 {
+		return usagef("%s: delete it, and have it made with 'segmentd topics --create'", strings.Join(p.wrong, ", "))
+	}
+	for _, n := range p.counts {
 		if n != p.partitions {
-			return usagef("all topics need one partition count, as a subject's records must share a partition: %s", p.describeCounts(name))
+			return usagef("all topics need one partition count, as a subject's records must share a partition: %s", p.describeCounts())
 		}
 	}
 	return nil
 }
 
-func (p topicPlan) describeCounts(string) string {
+func (p topicPlan) describeCounts() string {
 	var all []string
 	for name, n := range p.counts {
 		all = append(all, fmt.Sprintf("%s has %d", name, n))
@@ -186,14 +196,18 @@ func (l *layout) checkSettings(ctx context.Context, client *kafka.Client, cfg *c
 				"set its cleanup.policy to delete with a long retention", in.Topic)
 		}
 	}
-	changelog := processor.Topics{Group: cfg.Group}.Changelog()
-	settings, err := client.Configs(ctx, changelog)
-	if err != nil {
-		return fmt.Errorf("read the settings of %s: %w", changelog, err)
+	topics := processor.Topics{Group: cfg.Group}
+	for _, topic := range []string{topics.Changelog(), topics.Rules()} {
+		settings, err := client.Configs(ctx, topic)
+		if err != nil {
+			return fmt.Errorf("read the settings of %s: %w", topic, err)
+		}
+		if policy := settings["cleanup.policy"]; policy != "compact" {
+			return usagef("%s has cleanup.policy %q: records would be lost with it; set it to compact", topic, policy)
+		}
+		if topic == topics.Changelog() {
+			l.logAppend = settings["message.timestamp.type"] == "LogAppendTime"
+		}
 	}
-	if policy := settings["cleanup.policy"]; policy != "compact" {
-		return usagef("%s has cleanup.policy %q: records would be lost with it; set it to compact", changelog, policy)
-	}
-	l.logAppend = settings["message.timestamp.type"] == "LogAppendTime"
 	return nil
 }

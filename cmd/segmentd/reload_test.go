@@ -31,6 +31,7 @@ func TestReload(t *testing.T) {
 	eventuallyBody(t, base+"/v1/subjects/u1", `"segment":"big_spenders"`)
 	fresh := string(example) + "\n  - {key: fresh, purpose: marketing, when: 'orders.within(\"1d\").exists()'}\n"
 	health := strings.Replace(string(example), "purposes:", "purposes:\n  - {key: health, description: H, lawful_basis: consent, retention: 9d, output: health}", 1)
+	again := strings.Replace(strings.ReplaceAll(health, "big_spenders", "huge_spenders"), "revision: 1", "revision: 2", 1)
 	for _, c := range []struct {
 		name, rules, query string
 		status             int
@@ -46,7 +47,8 @@ func TestReload(t *testing.T) {
 		{"an allowed removal", strings.ReplaceAll(string(example), "big_spenders", "huge_spenders"), "?allowRemovals=true", 200, `"removed":["big_spenders","fresh","lapsed_big_spenders"]`},
 		{"other topics", strings.ReplaceAll(health, "big_spenders", "huge_spenders"), "", 200, `"changed":true`},
 		{"nothing at all", "revision: 1\n", "?allowRemovals=true", 200, `"added":[],"changed":[],"removed":["huge_spenders"`},
-		{"everything again", strings.ReplaceAll(health, "big_spenders", "huge_spenders"), "", 200, `"changed":true`},
+		{"rules of before", strings.ReplaceAll(health, "big_spenders", "huge_spenders"), "", 409, "others have superseded them"},
+		{"everything again", again, "", 200, `"changed":true`},
 	} {
 		write(c.rules)
 		status, header, text := request(t, "POST", base+"/v1/admin/reload"+c.query, "", "")
@@ -67,7 +69,7 @@ func TestReload(t *testing.T) {
 	}
 	write(fresh)
 	hangUp(t)
-	write(strings.ReplaceAll(health, "big_spenders", "huge_spenders") + "\n  - {key: hung_up, purpose: health, when: 'orders.exists()'}\n")
+	write(again + "\n  - {key: hung_up, purpose: health, when: 'orders.exists()'}\n")
 	poll(t, "a hangup reloads", func() bool {
 		hangUp(t)
 		_, _, text := request(t, "GET", base+"/v1/segments", "", "")

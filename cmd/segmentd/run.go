@@ -161,6 +161,9 @@ func (s *service) open(ctx context.Context) error {
 	if s.processor, err = s.newProcessor(); err != nil {
 		return err
 	}
+	if err := s.processor.SettleRules(ctx); err != nil {
+		return err
+	}
 	return s.openAdmin()
 }
 
@@ -272,13 +275,15 @@ func (s *service) openAdmin() error {
 // run joins the group and serves HTTP until ctx ends or one of them fails. The
 // HTTP side stops last, so that health can be asked while partitions drain.
 func (s *service) run(ctx context.Context) error {
-	s.log.Info("segmentd is running", "version", versionLine(), "group", s.cfg.Group, "segments", len(s.set.Segments),
-		"rule_set", s.set.Hash[:12], "http", s.admin.Addr().String(), "brokers", strings.Join(s.cfg.Kafka.Brokers, ","))
+	set := s.processor.Rules()
+	s.log.Info("segmentd is running", "version", versionLine(), "group", s.cfg.Group, "segments", len(set.Segments), "rule_set", set.Hash[:12],
+		"address", s.admin.Address(), "http", s.admin.Addr().String(), "brokers", strings.Join(s.cfg.Kafka.Brokers, ","))
 	group, ctx := errgroup.WithContext(ctx)
 	pages, stopPages := context.WithCancel(context.WithoutCancel(ctx))
 	group.Go(func() error { return s.admin.Run(pages) })
 	group.Go(func() error { return s.watchStore(ctx) })
 	group.Go(func() error { return s.reloadOnHangup(ctx) })
+	group.Go(func() error { return s.processor.FollowRules(ctx) })
 	group.Go(func() error {
 		defer stopPages()
 		return s.join(ctx)
@@ -346,14 +351,15 @@ func instanceName() string {
 // recount stops processing where a topic's partition count has changed since the
 // start: keys then belong to other partitions than the state kept of them.
 func (s *service) recount(ctx context.Context) error {
-	topics, err := s.client.Topics(ctx, topicNames(s.cfg, s.processor.Rules())...)
+	set := s.processor.Rules()
+	topics, err := s.client.Topics(ctx, topicNames(s.cfg, set)...)
 	if err != nil {
 		return err
 	}
-	for name, t := range topics {
-		if t.Partitions != s.layout.partitions {
+	for name, n := range planTopics(s.cfg, set, topics).counts {
+		if n != s.layout.partitions {
 			return usagef("%s has %d partitions now, and had %d at the start: keys belong to other partitions than the state kept of them. "+
-				"Copy the inputs to topics with one partition count, keyed anew, and start with another group", name, t.Partitions, s.layout.partitions)
+				"Copy the inputs to topics with one partition count, keyed anew, and start with another group", name, n, s.layout.partitions)
 		}
 	}
 	return nil

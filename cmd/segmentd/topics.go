@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -52,6 +53,8 @@ type topicRow struct {
 	ACLs       []string          `json:"acls"`
 	Exists     *bool             `json:"exists,omitempty"` // nil: the brokers were not asked
 	Differs    []string          `json:"differs,omitempty"`
+
+	alone bool // its partition count is its own
 }
 
 func (f *topicsFlags) run(ctx context.Context, inv *invocation, cfg *config.Config) error {
@@ -85,9 +88,13 @@ func neededTopics(cfg *config.Config, set *rules.Set) []topicRow {
 	}
 	topics := processor.Topics{Group: cfg.Group}
 	for _, spec := range topics.Specs(set) {
-		row := topicRow{Topic: spec.Name, Partitions: int32(cfg.Topics.Partitions), Settings: spec.Configs, ACLs: []string{"Write", "Describe"}}
-		if spec.Name == topics.Changelog() {
+		row := topicRow{Topic: spec.Name, Partitions: cmp.Or(spec.Partitions, int32(cfg.Topics.Partitions)), Settings: spec.Configs,
+			ACLs: []string{"Write", "Describe"}, alone: spec.Partitions != 0}
+		switch {
+		case spec.Name == topics.Changelog(), spec.Name == topics.Rules():
 			row.ACLs = []string{"Read", "Write", "Describe", "DescribeConfigs"}
+		case strings.HasSuffix(spec.Name, topics.Members("")[len(cfg.Group):]):
+			row.ACLs = []string{"Read", "Write", "Describe"} // members are counted before rules remove segments
 		}
 		rows = append(rows, row)
 	}
@@ -122,11 +129,14 @@ func (f *topicsFlags) compare(ctx context.Context, inv *invocation, cfg *config.
 
 func compareTopic(ctx context.Context, client *kafka.Client, row *topicRow, topics map[string]kafka.Topic, partitions int32) error {
 	t, exists := topics[row.Topic]
-	row.Exists, row.Partitions = &exists, partitions
+	row.Exists = &exists
+	if !row.alone {
+		row.Partitions = partitions
+	}
 	if !exists {
 		return nil
 	}
-	if t.Partitions != partitions {
+	if t.Partitions != row.Partitions {
 		row.Differs = append(row.Differs, fmt.Sprintf("partitions is %d", t.Partitions))
 	}
 	settings, err := client.Configs(ctx, row.Topic)
