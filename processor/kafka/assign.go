@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"cmp"
+	"math/bits"
 	"slices"
 	"strings"
 )
@@ -14,8 +15,8 @@ type candidate struct {
 
 // assign gives every partition to one member. Nobody has two more than another;
 // of all such assignments it is one that moves the fewest partitions away from
-// members that have them. Among those, a partition goes to where its freshest
-// image is. Neither the order of candidates nor of partitions matters.
+// members that have them. Among those, the last to come to a member are the
+// first to leave it, and a partition goes to where its freshest image is. Neither the order of candidates nor of partitions matters.
 func assign(candidates []candidate, partitions []int32) map[string][]int32 {
 	if len(candidates) == 0 {
 		return nil
@@ -32,23 +33,29 @@ type assignment struct {
 	partitions []int32     // ascending
 	owner      []int       // of each partition, an index of members; -1: none
 	claimed    []int32     // the generation of the owner's claim
+	since      []int32     // when the owner's tenure began
 	count      []int       // of partitions, by member
 	quota      []int       // by member
-	fresh      []image     // the freshest images first
+	fresh      []image     // in the order in which they are used
 }
 
 // image is that a member holds a partition's state.
 type image struct {
-	partition, member int // indexes
-	behind            uint64
+	partition, member int    // indexes
+	behind            uint64 // transactions behind the freshest image
 }
+
+// nearlyFresh is how many transactions an image may be behind and be as good as
+// the freshest: catching up takes no longer than opening it.
+const nearlyFresh = 1000
 
 func newAssignment(candidates []candidate, partitions []int32) *assignment {
 	a := &assignment{members: slices.Clone(candidates), partitions: slices.Clone(partitions)}
 	slices.SortFunc(a.members, func(x, y candidate) int { return strings.Compare(x.id, y.id) })
 	slices.Sort(a.partitions)
 	a.count, a.quota = make([]int, len(a.members)), make([]int, len(a.members))
-	a.owner, a.claimed = make([]int, len(a.partitions)), make([]int32, len(a.partitions))
+	a.owner = make([]int, len(a.partitions))
+	a.claimed, a.since = make([]int32, len(a.partitions)), make([]int32, len(a.partitions))
 	for i := range a.owner {
 		a.owner[i] = -1
 	}
@@ -61,10 +68,10 @@ func newAssignment(candidates []candidate, partitions []int32) *assignment {
 // equally new ones the first member's.
 func (a *assignment) readClaims() {
 	for m := range a.members {
-		for _, id := range a.members[m].Owned {
-			p, known := slices.BinarySearch(a.partitions, id)
+		for _, t := range a.members[m].Owned {
+			p, known := slices.BinarySearch(a.partitions, t.Partition)
 			if known && (a.owner[p] < 0 || a.members[m].Generation > a.claimed[p]) {
-				a.owner[p], a.claimed[p] = m, a.members[m].Generation
+				a.owner[p], a.claimed[p], a.since[p] = m, a.members[m].Generation, t.Since
 			}
 		}
 	}
@@ -75,8 +82,8 @@ func (a *assignment) readClaims() {
 	}
 }
 
-// readImages lists images by how many transactions they are behind the
-// freshest of their partition.
+// readImages lists images: those far behind last, then those of partitions
+// first that came to their owner last, the fresher before the staler.
 func (a *assignment) readImages() {
 	newest := make([]uint64, len(a.partitions))
 	for m := range a.members {
@@ -91,7 +98,8 @@ func (a *assignment) readImages() {
 		a.fresh[i].behind = newest[a.fresh[i].partition] - a.fresh[i].behind
 	}
 	slices.SortFunc(a.fresh, func(x, y image) int {
-		return cmp.Or(cmp.Compare(x.behind, y.behind), cmp.Compare(x.partition, y.partition), cmp.Compare(x.member, y.member))
+		return cmp.Or(cmp.Compare(bits.Len64(x.behind/nearlyFresh), bits.Len64(y.behind/nearlyFresh)), cmp.Compare(a.since[y.partition], a.since[x.partition]),
+			cmp.Compare(x.behind, y.behind), cmp.Compare(x.partition, y.partition), cmp.Compare(x.member, y.member))
 	})
 }
 
@@ -118,7 +126,7 @@ func (a *assignment) setQuotas() {
 }
 
 // giveUp takes from members what they have beyond their quota: first what a
-// member with room holds, then the highest numbers.
+// member with room holds, then what came last, then the highest numbers.
 func (a *assignment) giveUp() {
 	room := make([]int, len(a.members))
 	for m := range room {
@@ -130,7 +138,12 @@ func (a *assignment) giveUp() {
 			a.take(i.partition)
 		}
 	}
-	for p := len(a.partitions) - 1; p >= 0; p-- {
+	latest := make([]int, len(a.partitions))
+	for p := range latest {
+		latest[p] = p
+	}
+	slices.SortFunc(latest, func(x, y int) int { return cmp.Or(cmp.Compare(a.since[y], a.since[x]), cmp.Compare(y, x)) })
+	for _, p := range latest {
 		if m := a.owner[p]; m >= 0 && a.count[m] > a.quota[m] {
 			a.take(p)
 		}

@@ -78,7 +78,7 @@ func (g *group) rebalance() {
 		if g.rng.IntN(8) == 0 {
 			continue // evicted, and it does not know yet
 		}
-		m.Owned, m.Generation = owned, g.generation
+		m.Owned, m.Generation = tenures(m.Owned, Generation{ID: g.generation, Partitions: owned}), g.generation
 		for _, p := range owned {
 			m.Held = slices.DeleteFunc(m.Held, func(h Held) bool { return h.Partition == p })
 			m.Held = append(m.Held, Held{p, uint64(g.generation)})
@@ -113,7 +113,8 @@ func (g *group) owners() map[int32]string {
 	owners := map[int32]string{}
 	for _, id := range slices.Sorted(maps.Keys(g.members)) {
 		m := g.members[id]
-		for _, p := range m.Owned {
+		for _, held := range m.Owned {
+			p := held.Partition
 			if o := owners[p]; o == "" || m.Generation > g.members[o].Generation {
 				owners[p] = id
 			}
@@ -185,7 +186,7 @@ func TestAssignRollingRestart(t *testing.T) {
 		generation++
 		for id, owned := range got {
 			m := members[id]
-			m.Owned, m.Generation = owned, generation
+			m.Owned, m.Generation = tenures(m.Owned, Generation{ID: generation, Partitions: owned}), generation
 			for _, p := range owned {
 				m.Held = slices.DeleteFunc(m.Held, func(h Held) bool { return h.Partition == p })
 				m.Held = append(m.Held, Held{p, uint64(generation)})
@@ -214,9 +215,9 @@ func TestAssignRollingRestart(t *testing.T) {
 // A member that was away claims what others have since had: the newer claim is right.
 func TestAssignIgnoresStaleClaims(t *testing.T) {
 	got := assign([]candidate{
-		{"a", Introduction{Owned: []int32{0, 1, 2, 3}, Generation: 4}},
-		{"b", Introduction{Owned: []int32{0, 1}, Generation: 7}},
-		{"c", Introduction{Owned: []int32{2, 3}, Generation: 7}},
+		{"a", Introduction{Owned: []Tenure{{0, 1}, {1, 1}, {2, 1}, {3, 1}}, Generation: 4}},
+		{"b", Introduction{Owned: []Tenure{{0, 7}, {1, 7}}, Generation: 7}},
+		{"c", Introduction{Owned: []Tenure{{2, 7}, {3, 7}}, Generation: 7}},
 	}, partitionsTo(4))
 	for id, want := range map[string]int{"a": 1, "b": 2, "c": 1} {
 		if len(got[id]) != want {

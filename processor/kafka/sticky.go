@@ -22,10 +22,16 @@ type Introduction struct {
 	Address  string `json:"address,omitempty"`
 	// Owned are the partitions that it had in Generation, 0 before its first one.
 	// Of two members that claim a partition the newer generation is right (KIP-341).
-	Owned      []int32 `json:"owned,omitempty"`
-	Generation int32   `json:"generation,omitempty"`
+	Owned      []Tenure `json:"owned,omitempty"`
+	Generation int32    `json:"generation,omitempty"`
 	// Held are the partitions whose local image it has.
 	Held []Held `json:"held,omitempty"`
+}
+
+// Tenure is a partition that a member has had in each generation since one.
+type Tenure struct {
+	Partition int32 `json:"partition"`
+	Since     int32 `json:"since"`
 }
 
 // Held is a local image: the larger its transaction, the fresher it is.
@@ -40,8 +46,8 @@ type sticky struct {
 	cfg GroupConfig
 
 	mu         sync.Mutex
-	owned      []int32 // guarded by mu
-	generation int32   // guarded by mu
+	owned      []Tenure // guarded by mu
+	generation int32    // guarded by mu
 }
 
 var _ kafka.GroupBalancer = (*sticky)(nil)
@@ -69,7 +75,19 @@ func (s *sticky) UserData() ([]byte, error) {
 func (s *sticky) remember(g Generation) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.owned, s.generation = slices.Clone(g.Partitions), g.ID
+	s.owned, s.generation = tenures(s.owned, g), g.ID
+}
+
+// tenures go on with those of before where the member still has the partition.
+func tenures(before []Tenure, g Generation) []Tenure {
+	now := make([]Tenure, len(g.Partitions))
+	for i, p := range g.Partitions {
+		now[i] = Tenure{p, g.ID}
+		if at := slices.IndexFunc(before, func(t Tenure) bool { return t.Partition == p }); at >= 0 {
+			now[i] = before[at]
+		}
+	}
+	return now
 }
 
 // AssignGroups implements kafka.GroupBalancer. A member whose user data cannot be
