@@ -55,8 +55,9 @@ type lab struct {
 	log    logBuffer
 
 	// transactor and fetcher stand between the processor and the broker.
-	transactor func(string) stream.Transactor
-	fetcher    stream.Fetcher
+	transactor  func(string) stream.Transactor
+	fetcher     stream.Fetcher
+	checkMember func(context.Context, stream.GroupMember) error // nil: none
 }
 
 // labConfig says what a lab has. The zero one has shopRules and two partitions.
@@ -365,7 +366,7 @@ func (l *lab) produceAtOnce(records []record) {
 func (l *lab) membersOf(r *running, id string) string {
 	l.t.Helper()
 	ms, _, err := r.processor.Lookup(l.t.Context(), subject.ID{Value: id})
-	if errors.Is(err, ErrNotReady) {
+	if errors.Is(err, ErrNotReady) || errors.As(err, new(*NotOwnedError)) {
 		return err.Error()
 	}
 	must(l.t, err)

@@ -56,6 +56,33 @@ func (r *running) turns(n int64) {
 // start opens the image and runs a processor as the only member of its group.
 func (l *lab) start() *running {
 	l.t.Helper()
+	r := l.open()
+	r.run(func(ctx context.Context) error {
+		if err := r.processor.SettleRules(ctx); err != nil {
+			return err
+		}
+		return r.processor.Run(ctx, l.generation())
+	})
+	return r
+}
+
+// run lets f run the processor until it is ended.
+func (r *running) run(f func(context.Context) error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	r.cancel = cancel
+	go func() {
+		defer close(r.done)
+		r.err = f(ctx)
+		if ctx.Err() != nil && errors.Is(r.err, context.Canceled) {
+			r.err = nil // it was stopped before it began
+		}
+	}()
+	r.lab.t.Cleanup(func() { _ = r.end() })
+}
+
+// open opens the image of a processor that does not run yet.
+func (l *lab) open() *running {
+	l.t.Helper()
 	r := &running{lab: l, done: make(chan struct{})}
 	var topics []string
 	for _, in := range l.cfg.Inputs {
@@ -68,20 +95,8 @@ func (l *lab) start() *running {
 		WriteDelay: 10 * time.Millisecond, WriteObserved: r.metrics.ObserveStoreWrite})
 	must(l.t, err)
 	r.processor, err = New(l.cfg, Deps{Rules: l.set, Store: r.store, Secret: r.store.Fingerprint(), Fetcher: counting{l.fetcher, &r.fetches}, Bounds: l.bounds,
-		Transactor: l.transactor, Logger: l.log.logger(), Metrics: r.metrics, Now: l.now})
+		CheckMember: l.checkMember, Transactor: l.transactor, Logger: l.log.logger(), Metrics: r.metrics, Now: l.now})
 	must(l.t, err)
-	ctx, cancel := context.WithCancel(context.Background())
-	r.cancel = cancel
-	go func() {
-		defer close(r.done)
-		if r.err = r.processor.SettleRules(ctx); r.err == nil {
-			r.err = r.processor.Run(ctx, l.generation())
-		}
-		if ctx.Err() != nil && errors.Is(r.err, context.Canceled) {
-			r.err = nil // it was stopped before it began
-		}
-	}()
-	l.t.Cleanup(func() { r.end() })
 	return r
 }
 
