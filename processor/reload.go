@@ -180,7 +180,8 @@ func (a *admission) verdict() error {
 
 // admit checks, after a recovery, whether the rules that are wanted may follow
 // those that the state was made under, and if they are others waits until all
-// partitions of the generation have done so. Nothing is written before.
+// partitions of the generation have done so, unless that was looked at when they
+// were published. Nothing is written before.
 func (p *partition) admit(ctx context.Context) error {
 	to, from := p.target(), p.rules()
 	names, revision, others := from.Names(), from.Revision, to.Hash != from.Hash
@@ -198,7 +199,7 @@ func (p *partition) admit(ctx context.Context) error {
 		}
 	}
 	p.admission.say(p.id, !others && p.checkpoint.Transaction > 0, refused)
-	if !others {
+	if !others || p.checked() {
 		return nil
 	}
 	select {

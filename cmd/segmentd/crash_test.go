@@ -108,10 +108,7 @@ func newCrashOn(t *testing.T, brokers []string) *crash {
 	}
 	t.Logf("SEGMENTD_CRASH_SEED=%d", c.seed)
 	c.rng = rand.New(rand.NewPCG(uint64(c.seed), 9))
-	c.bin = filepath.Join(c.dir, "segmentd")
-	build := exec.Command("go", "build", "-o", c.bin, ".")
-	build.Stderr = os.Stderr
-	c.must(build.Run())
+	c.bin = buildBinary(t, c.dir)
 	c.must(os.MkdirAll(filepath.Join(c.dir, "rules"), 0o700))
 	c.write("rules/shop.yaml", crashRules)
 	c.write("c.yaml", c.config("{linger: 150ms, batch_bytes: 64KiB}"))
@@ -126,6 +123,18 @@ func newCrashOn(t *testing.T, brokers []string) *crash {
 func (c *crash) config(processing string) string {
 	return fmt.Sprintf("group: %s\nrules: %s/rules\ndata: %s/data\ninputs: [{topic: events, kind: event}, {topic: decisions, kind: decision}]\ntopics: {create: true}\nprocessing: %s\n",
 		crashGroup, c.dir, c.dir, processing)
+}
+
+// buildBinary builds segmentd into a directory.
+func buildBinary(t *testing.T, dir string) string {
+	t.Helper()
+	bin := filepath.Join(dir, "segmentd")
+	build := exec.Command("go", "build", "-o", bin, ".")
+	build.Stderr = os.Stderr
+	if err := build.Run(); err != nil {
+		t.Fatal(err)
+	}
+	return bin
 }
 
 // crashRules have windows of minutes: the history is of hours.
@@ -184,12 +193,20 @@ func (s *syncBuffer) String() string {
 
 func (c *crash) start(args ...string) *process {
 	c.t.Helper()
-	p := &process{t: c.t, cmd: exec.Command(c.bin, args...), ended: make(chan struct{})}
-	p.cmd.Env = append(environment(), crashSecret, "SEGMENTD_KAFKA_BROKERS="+c.broker)
+	return startProcess(c.t, []string{crashSecret, "SEGMENTD_KAFKA_BROKERS=" + c.broker}, append([]string{c.bin}, args...))
+}
+
+// startProcess starts a command that is killed with the test.
+func startProcess(t *testing.T, environ, command []string) *process {
+	t.Helper()
+	p := &process{t: t, cmd: exec.Command(command[0], command[1:]...), ended: make(chan struct{})}
+	p.cmd.Env = append(environment(), environ...)
 	p.cmd.Stdout, p.cmd.Stderr = &p.log, &p.log
-	c.must(p.cmd.Start())
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
 	go func() { defer close(p.ended); p.err = p.cmd.Wait() }()
-	c.t.Cleanup(p.kill)
+	t.Cleanup(p.kill)
 	return p
 }
 

@@ -28,7 +28,6 @@ import (
 const (
 	fleetPartitions = 6
 	fleetGroup      = "fleet"
-	fleetSession    = 2 * time.Second
 )
 
 // fleetRules are of windows that end with no test.
@@ -51,6 +50,7 @@ type fleet struct {
 	client   *kafka.Client
 	producer *kafka.Producer
 	orders   map[string]int // sent, by subject
+	session  time.Duration  // time-out of the group's sessions
 }
 
 func newFleet(t *testing.T) *fleet {
@@ -60,7 +60,7 @@ func newFleet(t *testing.T) *fleet {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = broker.Close() })
-	f := &fleet{t: t, dir: t.TempDir(), broker: broker, orders: map[string]int{}}
+	f := &fleet{t: t, dir: t.TempDir(), broker: broker, orders: map[string]int{}, session: 6 * time.Second}
 	f.client, err = kafka.New(kafka.Config{Brokers: []string{broker.Addr()}})
 	f.must(err)
 	t.Cleanup(func() { _ = f.client.Close() })
@@ -107,7 +107,7 @@ func (f *fleet) settings(name string) (args, environ []string) {
 	dir := filepath.Join(f.dir, name)
 	return []string{"--rules", filepath.Join(dir, "rules"), "--data", filepath.Join(dir, "data"), "--brokers", f.broker.Addr(), "--group", fleetGroup, "--listen", "127.0.0.1:0"},
 		[]string{crashSecret, "SEGMENTD_TOPICS_CREATE=true", fmt.Sprintf("SEGMENTD_TOPICS_PARTITIONS=%d", fleetPartitions),
-			"SEGMENTD_INPUTS=[{topic: events, kind: event}, {topic: decisions, kind: decision}]", "SEGMENTD_KAFKA_SESSION_TIMEOUT=" + fleetSession.String()}
+			"SEGMENTD_INPUTS=[{topic: events, kind: event}, {topic: decisions, kind: decision}]", "SEGMENTD_KAFKA_SESSION_TIMEOUT=" + f.session.String()}
 }
 
 func (m *member) config() *config.Config {

@@ -8,12 +8,17 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // Three instances share the partitions; every one of them can be asked for every
 // subject; and they are restarted one after the other, under load, without more
 // partitions moving than must and without a fault in what is published.
 func TestGroupOfThree(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t)
 	members := []*member{f.add("a", fleetRules), f.add("b", fleetRules), f.add("c", fleetRules)}
 	for _, m := range members {
@@ -35,8 +40,19 @@ func TestGroupOfThree(t *testing.T) {
 	for i, m := range members {
 		f.restart(m, i, ids, owners)
 	}
+	f.evict()
+	f.order(ids[len(ids)-1])
 	f.published(ids)
 	f.verify()
+}
+
+// evict has one member told that it is out of the group, while the others and the
+// coordinator go on with it, and waits until all share the partitions again.
+func (f *fleet) evict() {
+	f.t.Helper()
+	told := f.broker.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat}, Err: kerr.UnknownMemberID, Count: 1})
+	poll(f.t, "a member is told", func() bool { return told.Hits() > 0 })
+	f.owners(3)
 }
 
 // everySubjectIsKnownAt asks an instance for every subject, in each way that
@@ -135,6 +151,7 @@ func (f *fleet) restart(m *member, i int, ids []string, owners map[int32]string)
 // instance has it, and never back: not by an instance that starts with the older
 // files meanwhile, nor by partitions that move.
 func TestRollingDeploymentOfRules(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t)
 	members := []*member{f.add("a", fleetRules), f.add("b", fleetRules), f.add("c", fleetRules)}
 	for _, m := range members {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	kafkago "github.com/segmentio/kafka-go"
 )
 
@@ -229,6 +230,22 @@ func TestAssignIgnoresStaleClaims(t *testing.T) {
 	}
 }
 
+// An introduction is read as it was written, and is short: a coordinator keeps
+// those of all members in one record of at most 1 MB.
+func TestIntroduction(t *testing.T) {
+	in := Introduction{Instance: "host/1", Address: "http://host:8080", Generation: 1 << 30}
+	for p := range int32(1000) {
+		in.Owned, in.Held = append(in.Owned, Tenure{p, 1 << 30}), append(in.Held, Held{p, 1 << 40})
+	}
+	b, err := in.encode()
+	if err != nil || len(b) > 50_000 {
+		t.Errorf("%d bytes, %v", len(b), err)
+	}
+	if d := cmp.Diff(in, introduced(b)); d != "" {
+		t.Error(d)
+	}
+}
+
 // Of two images the fresher one counts, and what is not an introduction claims nothing.
 func TestStickyReadsIntroductions(t *testing.T) {
 	s := &sticky{cfg: GroupConfig{Topic: "t"}}
@@ -236,8 +253,8 @@ func TestStickyReadsIntroductions(t *testing.T) {
 		return kafkago.GroupMember{ID: id, Topics: []string{"t"}, UserData: []byte(data)}
 	}
 	members := []kafkago.GroupMember{
-		member("a", `{"held":[{"partition":1,"transaction":5}]}`),
-		member("b", `{"held":[{"partition":0,"transaction":9},{"partition":1,"transaction":9}]}`),
+		member("a", `{"held":[[1,5]]}`),
+		member("b", `{"held":[[0,9],[1,9]]}`),
 		member("c", `garbage`),
 		{ID: "other", Topics: []string{"u"}},
 	}

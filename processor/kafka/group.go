@@ -102,7 +102,7 @@ func (c *Client) groupConfig(cfg GroupConfig, conns *connections, balancer *stic
 			TLS:           c.cfg.TLS,
 			SASLMechanism: c.mechanism,
 		},
-		GroupBalancers:         []kafka.GroupBalancer{balancer, ranged{sticky: balancer}},
+		GroupBalancers:         []kafka.GroupBalancer{balancer, ranged{cfg: cfg}},
 		HeartbeatInterval:      cfg.HeartbeatInterval,
 		SessionTimeout:         cfg.SessionTimeout,
 		RebalanceTimeout:       cfg.RebalanceTimeout,

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	kafkago "github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -65,6 +66,27 @@ func TestMembersIntroduceThemselves(t *testing.T) {
 	if _, err := c.Members(context.Background(), "g", "t"); err == nil {
 		t.Error("a refusal is no error")
 	}
+}
+
+// While a member of an older version is there, which knows range only, the group
+// uses that, and the others can be asked all the same.
+func TestOlderMembersAreJoined(t *testing.T) {
+	b, c := fourPartitions(t)
+	first := join(t, c, introducing("a"))
+	first.next(t, 4)
+	older, err := kafkago.NewConsumerGroup(kafkago.ConsumerGroupConfig{ID: "g", Brokers: b.Addrs(), Topics: []string{"t"},
+		GroupBalancers: []kafkago.GroupBalancer{kafkago.RangeGroupBalancer{}}, HeartbeatInterval: 20 * time.Millisecond, SessionTimeout: 2 * time.Second})
+	must(t, err)
+	gen, err := older.Next(t.Context())
+	must(t, err)
+	if n := len(gen.Assignments["t"]); n != 2 {
+		t.Errorf("the older member has %d partitions", n)
+	}
+	if a := members(t, c, 2)["a"]; a.Address != "http://a:8080" || len(a.Partitions) != 2 {
+		t.Errorf("%+v", a)
+	}
+	must(t, older.Close())
+	first.next(t, 4)
 }
 
 // Only a member of the present generation is told that it is one.

@@ -28,16 +28,40 @@ type Introduction struct {
 	Held []Held `json:"held,omitempty"`
 }
 
-// Tenure is a partition that a member has had in each generation since one.
-type Tenure struct {
-	Partition int32 `json:"partition"`
-	Since     int32 `json:"since"`
+// Tenure is a partition that a member has had in each generation since one; in
+// JSON [partition, since].
+type Tenure struct{ Partition, Since int32 }
+
+// Held is a local image: the larger its transaction, the fresher it is. In JSON it
+// is [partition, transaction]: coordinators keep what all members say in one
+// record, which is bounded.
+type Held struct {
+	Partition   int32
+	Transaction uint64
 }
 
-// Held is a local image: the larger its transaction, the fresher it is.
-type Held struct {
-	Partition   int32  `json:"partition"`
-	Transaction uint64 `json:"transaction"`
+// MarshalJSON implements json.Marshaler.
+func (t Tenure) MarshalJSON() ([]byte, error) { return json.Marshal([2]int32{t.Partition, t.Since}) }
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (t *Tenure) UnmarshalJSON(b []byte) error {
+	var pair [2]int32
+	err := json.Unmarshal(b, &pair)
+	t.Partition, t.Since = pair[0], pair[1]
+	return err
+}
+
+// MarshalJSON implements json.Marshaler.
+func (h Held) MarshalJSON() ([]byte, error) {
+	return fmt.Appendf(nil, "[%d,%d]", h.Partition, h.Transaction), nil
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (h *Held) UnmarshalJSON(b []byte) error {
+	var pair [2]uint64
+	err := json.Unmarshal(b, &pair)
+	h.Partition, h.Transaction = int32(pair[0]), pair[1]
+	return err
 }
 
 // sticky is the balancer that moves no more partitions than it must, and those
@@ -64,6 +88,10 @@ func (s *sticky) UserData() ([]byte, error) {
 	if s.cfg.Held != nil {
 		in.Held = s.cfg.Held()
 	}
+	return in.encode()
+}
+
+func (in Introduction) encode() ([]byte, error) {
 	b, err := json.Marshal(in)
 	if err != nil {
 		return nil, fmt.Errorf("introduce the member: %w", err)
@@ -124,20 +152,14 @@ func introduced(userData []byte) (in Introduction) {
 	return in
 }
 
-// ranged is the range balancer of members of before the sticky one, with the
-// introduction, so that members can be asked while it is in use.
+// ranged is the range balancer of members of before the sticky one, with where
+// they can be asked while it is in use.
 type ranged struct {
 	kafka.RangeGroupBalancer
-	*sticky
+	cfg GroupConfig
 }
 
-// ProtocolName implements kafka.GroupBalancer.
-func (r ranged) ProtocolName() string { return r.RangeGroupBalancer.ProtocolName() }
-
 // UserData implements kafka.GroupBalancer.
-func (r ranged) UserData() ([]byte, error) { return r.sticky.UserData() }
-
-// AssignGroups implements kafka.GroupBalancer.
-func (r ranged) AssignGroups(members []kafka.GroupMember, partitions []kafka.Partition) kafka.GroupMemberAssignments {
-	return r.RangeGroupBalancer.AssignGroups(members, partitions)
+func (r ranged) UserData() ([]byte, error) {
+	return Introduction{Instance: r.cfg.Instance, Address: r.cfg.Address}.encode()
 }

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// child starts an instance as a process of its own and returns its URL once it
+// is ready.
+func (f *fleet) child(bin, name string) (p *process, url string) {
+	f.t.Helper()
+	f.writeRules(name, fleetRules)
+	args, environ := f.settings(name)
+	address := freeAddress(f.t)
+	p = startProcess(f.t, environ, append(append([]string{bin, "run"}, args...), "--listen", address))
+	url = "http://" + address
+	poll(f.t, name+" is ready", func() bool {
+		select {
+		case <-p.ended:
+			f.t.Fatalf("%s ended: %v\n%s", name, p.err, p.log.String())
+		default:
+		}
+		res, err := http.Get(url + "/readyz")
+		return err == nil && res.Body.Close() == nil && res.StatusCode == http.StatusOK
+	})
+	return p, url
+}
+
+// An instance that stood still beyond its session, as with its machine, finds
+// its partitions at another one. When it wakes it disturbs nobody, tells nobody
+// what was before, and takes its share again.
+func TestCrashPausedInstance(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("starts and stops processes")
+	}
+	f := newFleet(t)
+	f.session = 2 * time.Second
+	bin := buildBinary(t, f.dir)
+	a := f.add("a", fleetRules)
+	a.start()
+	b, url := f.child(bin, "b")
+	ids := subjects(20)
+	for _, id := range ids {
+		f.order(id)
+	}
+	f.published(ids)
+	owners := f.owners(2)
+	var moved []string // subjects of b
+	for _, id := range ids {
+		if owners[f.partition(id)] == url {
+			moved = append(moved, id)
+		}
+	}
+	if err := b.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	for p, owner := range f.owners(1) {
+		if owner != a.url() {
+			t.Errorf("partition %d is at %s", p, owner)
+		}
+	}
+	for _, id := range ids {
+		f.order(id)
+	}
+	f.published(ids)
+	if err := b.cmd.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	f.neverTellsWhatWas(url, moved)
+	f.owners(2)
+	for _, id := range subjects(40) {
+		f.order(id)
+	}
+	f.published(subjects(40))
+	f.neverTellsWhatWas(url, moved)
+	f.verify()
+	if strings.Contains(a.log.String(), "partition recovers") {
+		t.Errorf("the rightful owner was disturbed:\n%s", a.log.String())
+	}
+	b.stops(0)
+}
+
+// neverTellsWhatWas asks an instance for subjects until it answers each, itself
+// or by the owner: all that it ever answers is how they are now.
+func (f *fleet) neverTellsWhatWas(url string, ids []string) {
+	f.t.Helper()
+	for _, id := range ids {
+		poll(f.t, "a look-up of "+id, func() bool {
+			status, _, body := request(f.t, "GET", url+"/v1/subjects/"+id, "", "")
+			if status == http.StatusServiceUnavailable {
+				return false
+			}
+			if got := f.segmentsIn(body); status != http.StatusOK || !slices.Equal(got, f.want(id)) {
+				f.t.Fatalf("%s is said to be in %v (%d), and is in %v", id, got, status, f.want(id))
+			}
+			return true
+		})
+	}
+}
+
+// An instance of three that was killed is back with what it had long before the
+// session of its dead self would have timed out.
+func TestCrashOneOfThree(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("starts and kills processes")
+	}
+	f := newFleet(t)
+	f.session = 20 * time.Second
+	bin := buildBinary(t, f.dir)
+	a, b := f.add("a", fleetRules), f.add("b", fleetRules)
+	a.start()
+	c, url := f.child(bin, "c")
+	b.start()
+	ids := subjects(20)
+	for _, id := range ids {
+		f.order(id)
+	}
+	f.published(ids)
+	owners := f.owners(3)
+	c.kill()
+	began := time.Now()
+	c, again := f.child(bin, "c")
+	for p, owner := range f.owners(3) {
+		if was := owners[p]; owner != was && (was != url || owner != again) {
+			t.Errorf("partition %d was at %s and is at %s", p, was, owner)
+		}
+	}
+	for _, id := range ids {
+		f.order(id)
+	}
+	f.published(ids)
+	if took := time.Since(began); took > f.session*3/4 {
+		t.Errorf("it took %s, with sessions of %s", took, f.session)
+	}
+	f.verify()
+	c.stops(0)
+}
