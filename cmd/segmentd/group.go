@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/segmentd/segmentd/config"
+	"github.com/segmentd/segmentd/processor"
+	"github.com/segmentd/segmentd/processor/kafka"
+)
+
+// join is a member of the group until ctx ends. A member that died without
+// leaving is taken out first, else the group would wait for its session to end.
+func (s *service) join(ctx context.Context) error {
+	ghost := memberFile(filepath.Join(s.cfg.Data, "member"))
+	if id := ghost.read(); id != "" {
+		if err := s.client.LeaveGroup(ctx, s.cfg.Group, id); err != nil {
+			s.log.Debug("the former member could not leave the group", "error", err)
+		}
+	}
+	cfg := kafka.GroupConfig{Group: s.cfg.Group, Topic: s.sharedTopic(), SessionTimeout: s.cfg.Kafka.SessionTimeout,
+		Instance: instanceName(), Address: s.admin.Address(), Held: s.held}
+	var before []int32
+	err := s.client.RunGroup(ctx, cfg, func(ctx context.Context, gen kafka.Generation) error {
+		s.log.Info("generation begins", "generation", gen.ID, "partitions", fmt.Sprint(gen.Partitions),
+			"gained", fmt.Sprint(without(gen.Partitions, before)), "lost", fmt.Sprint(without(before, gen.Partitions)))
+		before = gen.Partitions
+		if err := s.recount(ctx); err != nil {
+			return err
+		}
+		if err := ghost.write(gen.MemberID); err != nil {
+			return err
+		}
+		return s.processor.Run(ctx, processor.Generation{Member: gen.Member(s.cfg.Group), Partitions: gen.Partitions})
+	})
+	if err != nil {
+		return err
+	}
+	return ghost.remove()
+}
+
+// without lists what of all is not in some.
+func without(all, some []int32) []int32 {
+	return slices.DeleteFunc(slices.Clone(all), func(p int32) bool { return slices.Contains(some, p) })
+}
+
+// sharedTopic is the topic whose partitions the group shares: who has one of
+// them has that number of every topic.
+func (s *service) sharedTopic() string { return s.cfg.InputsOf(config.KindEvent)[0].Topic }
+
+// held lists the images on this disk. Where they cannot be read, others may be
+// given the partitions; whoever opens them says what is wrong.
+func (s *service) held() (all []kafka.Held) {
+	images, err := s.store.Held(s.layout.partitions)
+	if err != nil {
+		s.log.Warn("it cannot be told which images are held", "error", err)
+	}
+	for _, id := range slices.Sorted(maps.Keys(images)) {
+		all = append(all, kafka.Held{Partition: id, Transaction: images[id]})
+	}
+	return all
+}
+
+// instanceName tells this process from others in what is shown of the group.
+func instanceName() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return fmt.Sprintf("%s/%d", host, os.Getpid())
+}
+
+// recount stops processing where a topic's partition count has changed since the
+// start: keys then belong to other partitions than the state kept of them.
+func (s *service) recount(ctx context.Context) error {
+	set := s.processor.Rules()
+	topics, err := s.client.Topics(ctx, topicNames(s.cfg, set)...)
+	if err != nil {
+		return err
+	}
+	for name, n := range planTopics(s.cfg, set, topics).counts {
+		if n != s.layout.partitions {
+			return usagef("%s has %d partitions now, and had %d at the start: keys belong to other partitions than the state kept of them. "+
+				"Copy the inputs to topics with one partition count, keyed anew, and start with another group", name, n, s.layout.partitions)
+		}
+	}
+	return nil
+}
+
+// memberFile remembers the member id of the group under the data directory's lock.
+type memberFile string
+
+func (f memberFile) read() string {
+	b, err := os.ReadFile(string(f))
+	if err != nil {
+		return ""
+	}
+	return string(b)
+}
+
+func (f memberFile) write(id string) error { return os.WriteFile(string(f), []byte(id), 0o600) }
+
+func (f memberFile) remove() error {
+	if err := os.Remove(string(f)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}
