@@ -88,7 +88,7 @@ func TestCrashWhileRulesChange(t *testing.T) {
 		if i == kills/2 {
 			c.produce(history[half:])
 		}
-		c.write("rules/shop.yaml", []string{crashRulesBefore, crashRulesAfter}[(kills-i)%2])
+		c.write("rules/shop.yaml", fmt.Sprintf("revision: %d\n", i+1)+[]string{crashRulesBefore, crashRulesAfter}[(kills-i)%2])
 		p = c.startProcessor()
 	}
 	t.Logf("%d of %d kills hit a change of rules", interrupted, kills)
