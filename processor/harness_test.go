@@ -208,7 +208,7 @@ func (l *lab) readTopic(topic string) (all []stream.Record) {
 	return all
 }
 
-// watermarks asks until all partitions have a leader.
+// partitionsOf is how many partitions a topic has.
 func (l *lab) partitionsOf(topic string) int32 {
 	for _, s := range (Topics{l.cfg.Group}).Specs(l.set) {
 		if s.Name == topic {
@@ -218,6 +218,7 @@ func (l *lab) partitionsOf(topic string) int32 {
 	return l.cfg.Partitions
 }
 
+// watermarks asks until all partitions have a leader.
 func (l *lab) watermarks(topic string) (marks []kafka.Watermarks) {
 	l.t.Helper()
 	eventually(l.t, topic+" has leaders", func() bool {

@@ -34,7 +34,6 @@ func (f *fleet) child(bin, name string) (p *process, url string) {
 // its partitions at another one. When it wakes it disturbs nobody, tells nobody
 // what was before, and takes its share again.
 func TestCrashPausedInstance(t *testing.T) {
-	t.Parallel()
 	if testing.Short() {
 		t.Skip("starts and stops processes")
 	}
@@ -106,7 +105,6 @@ func (f *fleet) neverTellsWhatWas(url string, ids []string) {
 // An instance of three that was killed is back with what it had long before the
 // session of its dead self would have timed out.
 func TestCrashOneOfThree(t *testing.T) {
-	t.Parallel()
 	if testing.Short() {
 		t.Skip("starts and kills processes")
 	}

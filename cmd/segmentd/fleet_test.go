@@ -20,6 +20,7 @@ import (
 	"github.com/segmentd/segmentd/processor"
 	"github.com/segmentd/segmentd/processor/embedded"
 	"github.com/segmentd/segmentd/processor/kafka"
+	"github.com/segmentd/segmentd/processor/kafka/kafkatest"
 	"github.com/segmentd/segmentd/processor/stream"
 	"github.com/segmentd/segmentd/state"
 	"github.com/segmentd/segmentd/state/subject"
@@ -46,7 +47,7 @@ segments:
 type fleet struct {
 	t        *testing.T
 	dir      string
-	broker   *embedded.Broker
+	broker   *kafkatest.Broker
 	client   *kafka.Client
 	producer *kafka.Producer
 	orders   map[string]int // sent, by subject
@@ -55,13 +56,13 @@ type fleet struct {
 
 func newFleet(t *testing.T) *fleet {
 	t.Helper()
-	broker, err := embedded.Start(embedded.Config{MinSessionTimeout: time.Second})
-	if err != nil {
-		t.Fatal(err)
+	if len(kafkatest.Real(t)) == 0 {
+		t.Parallel() // on a broker of its own
 	}
-	t.Cleanup(func() { _ = broker.Close() })
+	broker := kafkatest.Start(t, embedded.Config{MinSessionTimeout: time.Second})
 	f := &fleet{t: t, dir: t.TempDir(), broker: broker, orders: map[string]int{}, session: 6 * time.Second}
-	f.client, err = kafka.New(kafka.Config{Brokers: []string{broker.Addr()}})
+	var err error
+	f.client, err = kafka.New(kafka.Config{Brokers: broker.Addrs()})
 	f.must(err)
 	t.Cleanup(func() { _ = f.client.Close() })
 	f.producer = f.client.NewProducer(kafka.ProducerConfig{})
@@ -105,7 +106,7 @@ func (f *fleet) add(name, rules string) *member {
 // settings configure an instance of the fleet, for this process or a child.
 func (f *fleet) settings(name string) (args, environ []string) {
 	dir := filepath.Join(f.dir, name)
-	return []string{"--rules", filepath.Join(dir, "rules"), "--data", filepath.Join(dir, "data"), "--brokers", f.broker.Addr(), "--group", fleetGroup, "--listen", "127.0.0.1:0"},
+	return []string{"--rules", filepath.Join(dir, "rules"), "--data", filepath.Join(dir, "data"), "--brokers", strings.Join(f.broker.Addrs(), ","), "--group", fleetGroup, "--listen", "127.0.0.1:0"},
 		[]string{crashSecret, "SEGMENTD_TOPICS_CREATE=true", fmt.Sprintf("SEGMENTD_TOPICS_PARTITIONS=%d", fleetPartitions),
 			"SEGMENTD_INPUTS=[{topic: events, kind: event}, {topic: decisions, kind: decision}]", "SEGMENTD_KAFKA_SESSION_TIMEOUT=" + f.session.String()}
 }
@@ -264,7 +265,7 @@ func (f *fleet) published(ids []string) {
 func (f *fleet) verify() {
 	f.t.Helper()
 	var out bytes.Buffer
-	if code := run(context.Background(), []string{"verify", "--brokers", f.broker.Addr(), "--group", fleetGroup}, streams{nil, &out, &out}); code != 0 || !strings.Contains(out.String(), " 0 faults") {
+	if code := run(context.Background(), []string{"verify", "--brokers", strings.Join(f.broker.Addrs(), ","), "--group", fleetGroup}, streams{nil, &out, &out}); code != 0 || !strings.Contains(out.String(), " 0 faults") {
 		f.t.Errorf("verify ended with %d:\n%s", code, &out)
 	}
 }
