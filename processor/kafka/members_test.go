@@ -3,6 +3,7 @@ package kafka_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/segmentd/segmentd/processor/kafka"
+	"github.com/segmentd/segmentd/processor/kafka/kafkatest"
 	"github.com/segmentd/segmentd/processor/stream"
 )
 
@@ -110,5 +112,29 @@ func TestCheckMember(t *testing.T) {
 	must(t, <-m.done)
 	if err := c.CheckMember(context.Background(), g.Member("g")); !errors.Is(err, stream.ErrFenced) {
 		t.Errorf("one that has left: %v", err)
+	}
+}
+
+// With several brokers, each group's coordinator is the one that is asked.
+func TestMembersOnACluster(t *testing.T) {
+	cluster := kafkatest.Options{Nodes: 2, Heap: "384m"}.StartCluster(t)
+	c := newClient(t, cluster.Nodes[0].Addr)
+	createTopic(t, c, kafka.NewTopic{Name: "t", Partitions: 4})
+	for i := range 6 { // about half of their coordinators are on either node
+		cfg := introducing("a")
+		cfg.Group = fmt.Sprint("g", i)
+		m := join(t, c, cfg)
+		g := m.next(t, 4)
+		must(t, c.CheckMember(t.Context(), g.Member(cfg.Group)))
+		g.ID--
+		if err := c.CheckMember(t.Context(), g.Member(cfg.Group)); !errors.Is(err, stream.ErrFenced) {
+			t.Errorf("%s: a generation that is over: %v", cfg.Group, err)
+		}
+		all, err := c.Members(t.Context(), cfg.Group, "t")
+		if err != nil || len(all) != 1 || all[0].Address != cfg.Address || len(all[0].Partitions) != 4 {
+			t.Errorf("%s: %+v, %v", cfg.Group, all, err)
+		}
+		m.stop()
+		must(t, <-m.done)
 	}
 }
