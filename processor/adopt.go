@@ -7,7 +7,6 @@ import (
 
 	"github.com/segmentd/segmentd/rules"
 	"github.com/segmentd/segmentd/state"
-	"github.com/segmentd/segmentd/state/subject"
 )
 
 // dictionary is what the numbers in records mean, kept on the changelog beside
@@ -136,28 +135,4 @@ func (p *partition) known() []rules.Name {
 		}
 	}
 	return names
-}
-
-// countMembers counts every segment's members in the restored image.
-func (p *partition) countMembers() error {
-	byID := map[uint32]int64{}
-	err := p.image.Each(func(r *subject.Record) error {
-		for i := range r.Purposes {
-			for _, m := range r.Purposes[i].Members {
-				byID[m.Segment]++
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	p.gauges.ClearMembers()
-	p.members = map[string]int64{}
-	for _, n := range append(p.known(), p.rules().Names()...) {
-		p.members[n.Key] = byID[n.ID]
-		p.gauges.SetMembers(n.Key, byID[n.ID])
-	}
-	p.table.Load().setMembers(p.members)
-	return nil
 }

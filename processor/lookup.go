@@ -204,6 +204,15 @@ func (t *segmentTable) under(set *rules.Set) *segmentTable {
 	return next
 }
 
+// members are the segments' sizes, by key.
+func (t *segmentTable) members() map[string]int64 {
+	all := make(map[string]int64, len(t.counts))
+	for i := range t.counts {
+		all[t.set.Segments[i].Key] = t.counts[i].members.Load()
+	}
+	return all
+}
+
 // setMembers sets the segments' sizes, by key.
 func (t *segmentTable) setMembers(members map[string]int64) {
 	for i := range t.counts {

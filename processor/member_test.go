@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	kafkago "github.com/segmentio/kafka-go"
 
 	"github.com/segmentd/segmentd/processor/stream"
@@ -268,5 +269,50 @@ func TestSilentOwnerDoesNotAnswer(t *testing.T) {
 	}
 	on.Store(false)
 	eventually(t, "it answers again", answers)
+	r.stop()
+}
+
+// A partition that stays through the end of a generation is not counted again,
+// and its segments have the sizes that a count would give; one that went on
+// elsewhere meanwhile is.
+func TestPartitionsThatStayAreNotCounted(t *testing.T) {
+	h := newHistory(seed(t), 600)
+	l := newLab(t, labConfig{partitions: 1})
+	l.produce(h.all()...)
+	r := l.start()
+	r.caughtUp()
+	again := func() (counted int64, sizes map[string]int64) {
+		t.Helper()
+		r.cancel()
+		<-r.done
+		must(t, r.err)
+		r.done = make(chan struct{})
+		r.run(func(ctx context.Context) error { return r.processor.Run(ctx, l.generation()) })
+		r.caughtUp()
+		eventually(t, "sizes", func() bool {
+			return r.inspect(0, func(p *partitionLoop) { counted, sizes = p.image.Stats().Subjects, p.table.Load().members() })
+		})
+		return counted, sizes
+	}
+	counted, sizes := again()
+	if counted >= 0 {
+		t.Errorf("%d subjects were counted", counted)
+	}
+	var actual map[string]int64
+	r.inspect(0, func(p *partitionLoop) {
+		p.members = map[string]int64{}
+		must(t, p.countImage())
+		actual = p.members
+	})
+	if d := cmp.Diff(actual, sizes); d != "" || len(sizes) == 0 {
+		t.Errorf("(-counted +kept)\n%s", d)
+	}
+	r.cancel()
+	<-r.done
+	l.produce(given("newcomer", "marketing", ago(time.Hour)), track("newcomer", "Order Completed", "new", ago(time.Hour)))
+	l.elsewhere(1)
+	if counted, sizes := again(); counted <= 0 || sizes["buyer"] == 0 {
+		t.Errorf("%d subjects were counted after another owner: %v", counted, sizes)
+	}
 	r.stop()
 }

@@ -55,6 +55,7 @@ type partition struct {
 	change    *change                    // of rules; nil: none is under way
 	coverage  map[string]subject.Instant // since when segments' evidence is complete, where the topics held less than all
 	members   map[string]int64           // of each segment as of the last recovery
+	left      *sizes                     // as of the end of the last session; nil: not known
 
 	checkpoint state.Checkpoint
 	out        output
@@ -91,6 +92,7 @@ func (p *partition) run(ctx context.Context) error {
 		p.progressed = false
 		err := p.session(ctx)
 		p.ready.Store(false)
+		p.leave()
 		if ctx.Err() != nil {
 			return nil
 		}

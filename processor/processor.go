@@ -33,6 +33,7 @@ type Processor struct {
 
 	mu      sync.RWMutex
 	running map[int32]*partition // guarded by mu
+	left    map[int32]*sizes     // guarded by mu: of partitions that ran before
 	joined  bool                 // guarded by mu
 	set     *rules.Set           // guarded by mu: that partitions follow
 	checked bool                 // guarded by mu: what it removes was looked at when it was published
@@ -48,7 +49,7 @@ func New(cfg Config, deps Deps) (*Processor, error) {
 	if cfg.Group == "" || cfg.Partitions < 1 || len(cfg.Inputs) == 0 {
 		return nil, errors.New("a processor needs a group, partitions and inputs")
 	}
-	p := &Processor{cfg: cfg, deps: deps, topics: Topics{cfg.Group}, running: map[int32]*partition{}}
+	p := &Processor{cfg: cfg, deps: deps, topics: Topics{cfg.Group}, running: map[int32]*partition{}, left: map[int32]*sizes{}}
 	p.book = newRuleBook(cfg.Group, &p.deps)
 	p.setRules(deps.Rules, false)
 	return p, nil
@@ -81,7 +82,7 @@ func (p *Processor) runPartition(ctx context.Context, member stream.GroupMember,
 	loop.checked, loop.refresh = p.rulesAreChecked, p.refreshRules
 	loop.image = image
 	p.own(id, loop)
-	defer p.disown(id)
+	defer p.disown(id, loop)
 	err = loop.run(ctx)
 	// The image is closed after the loop: its last write-behind includes the
 	// last commit.
@@ -126,12 +127,14 @@ func (p *Processor) own(id int32, loop *partition) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.running[id] = loop
+	loop.left = p.left[id]
 }
 
-func (p *Processor) disown(id int32) {
+func (p *Processor) disown(id int32, loop *partition) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.running, id)
+	p.left[id] = loop.left
 }
 
 func (p *Processor) setJoined(joined bool) {
