@@ -1,10 +1,10 @@
 package processor
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/segmentd/segmentd/processor/stream"
@@ -29,8 +29,7 @@ func (p *Processor) SettleRules(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("settle the rules: %w", err)
 	}
-	if wanted := p.book.want(); wanted != nil && wanted.Hash != set.Hash {
-		own := p.book.known(set.Hash)
+	if wanted, own := p.book.want(), p.book.known(set.Hash); wanted != nil && own != nil && wanted != own {
 		p.deps.Logger.Warn("the rule files of this instance are superseded: it follows the newer rules of its group",
 			"files", short(set.Hash), "files_revision", set.Revision, "files_published", own.Published,
 			"rule_set", short(wanted.Hash), "revision", wanted.Revision, "published", wanted.Published)
@@ -43,7 +42,7 @@ func (p *Processor) SettleRules(ctx context.Context) error {
 // compile the rules that are wanted now.
 func (p *Processor) FollowRules(ctx context.Context) error {
 	var buf stream.Buffer
-	for ctx.Err() == nil {
+	for failures := 0; ctx.Err() == nil; failures++ {
 		err := p.book.await(ctx, followWait, &buf)
 		if err == nil {
 			err = p.refreshRules(ctx)
@@ -53,8 +52,14 @@ func (p *Processor) FollowRules(ctx context.Context) error {
 			return nil
 		case err != nil && dispose(err) == giveUp:
 			return err
-		case err != nil:
-			p.deps.Logger.Warn("the group's rules cannot be read, trying again", "topic", p.topics.Rules(), "error", err)
+		case err == nil:
+			failures = -1
+		default:
+			level := slog.LevelDebug
+			if failures == 0 { // partitions say more of a broker that is away
+				level = slog.LevelWarn
+			}
+			p.deps.Logger.Log(ctx, level, "the group's rules cannot be read, trying again", "topic", p.topics.Rules(), "error", err)
 			_ = sleep(ctx, followWait)
 		}
 	}
@@ -127,62 +132,4 @@ func (p *Processor) maySupersede(ctx context.Context, e *edition, to *rules.Set,
 		return err
 	}
 	return mayRemove(from.Names(), to, members)
-}
-
-// publishedMembers counts the members that segments have in the whole group, as
-// the topics of members tell.
-func (p *Processor) publishedMembers(ctx context.Context, segments []rules.Name) (map[string]int64, error) {
-	in := map[string]int64{}
-	byOutput := map[string][]rules.Name{}
-	for _, n := range segments {
-		byOutput[n.Output] = append(byOutput[n.Output], n)
-	}
-	for output, names := range byOutput {
-		topic := p.topics.Members(output)
-		p.deps.Produces([]string{topic})
-		for partition := range p.cfg.Partitions {
-			if err := p.countPublished(ctx, stream.Position{Topic: topic, Partition: partition}, names, in); err != nil {
-				return nil, err
-			}
-		}
-	}
-	return in, nil
-}
-
-// countPublished adds the members of segments in one partition of a topic of
-// members to in.
-func (p *Processor) countPublished(ctx context.Context, at stream.Position, segments []rules.Name, in map[string]int64) error {
-	var buf stream.Buffer
-	rows := map[string]string{} // segments by row
-	start, _, err := p.deps.Bounds(ctx, at.Topic, at.Partition)
-	for at.Offset = start; err == nil; {
-		var fetched []stream.Fetched
-		if fetched, err = p.deps.Fetcher.Fetch(ctx, []stream.Position{at}, stream.FetchOptions{MaxBytes: 4 << 20}, &buf); err != nil {
-			break
-		}
-		f := &fetched[0]
-		if err = f.Err; err != nil {
-			break
-		}
-		for i := range f.Records {
-			r := &f.Records[i]
-			segment := r.Key[bytes.LastIndexByte(r.Key, '|')+1:]
-			for j := range segments {
-				if string(segment) == segments[j].Key {
-					rows[string(r.Key)] = segments[j].Key
-				}
-			}
-			if r.Value == nil {
-				delete(rows, string(r.Key))
-			}
-		}
-		at.Offset = f.Next
-		if at.Offset >= f.LastStable {
-			for _, segment := range rows {
-				in[segment]++
-			}
-			return nil
-		}
-	}
-	return fmt.Errorf("count the members on %s: %w", at.Topic, err)
 }

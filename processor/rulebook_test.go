@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -194,4 +195,23 @@ func TestFollowRules(t *testing.T) {
 	if err := r.fails(); !errors.As(err, &configured) {
 		t.Errorf("it ended with %v", err)
 	}
+}
+
+// Members are counted by what stands on the topic in the end, whatever is in ids.
+func TestPublishedMembers(t *testing.T) {
+	set := bookRules(t, 1, "one")
+	l := newLab(t, labConfig{set: set, partitions: 2})
+	l.holdClock(ago(day))
+	for _, id := range []string{"u1", "u2", "a|buyer", "u|x|one", "leaves"} {
+		l.produce(given(id, "marketing", ago(2*day)), track(id, "Order Completed", id, ago(2*day)))
+	}
+	l.produce(given("only-known", "marketing", ago(2*day)), decision("leaves", "marketing", "withdrawn", ago(2*day-time.Hour)))
+	r := l.start()
+	r.read()
+	got, err := r.processor.publishedMembers(t.Context(), set.Names())
+	must(t, err)
+	if want := map[string]int64{"buyer": 4, "one": 5}; !maps.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+	r.stop()
 }

@@ -8,10 +8,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/segmentd/segmentd/config"
 	"github.com/segmentd/segmentd/processor"
 	"github.com/segmentd/segmentd/processor/kafka"
+	"github.com/segmentd/segmentd/processor/stream"
 )
 
 // join is a member of the group until ctx ends. A member that died without
@@ -30,7 +32,7 @@ func (s *service) join(ctx context.Context) error {
 		s.log.Info("generation begins", "generation", gen.ID, "partitions", fmt.Sprint(gen.Partitions),
 			"gained", fmt.Sprint(without(gen.Partitions, before)), "lost", fmt.Sprint(without(before, gen.Partitions)))
 		before = gen.Partitions
-		if err := s.recount(ctx); err != nil {
+		if err := s.recountUntil(ctx); err != nil {
 			return err
 		}
 		if err := ghost.write(gen.MemberID); err != nil {
@@ -73,6 +75,25 @@ func instanceName() string {
 		host = "unknown"
 	}
 	return fmt.Sprintf("%s/%d", host, os.Getpid())
+}
+
+// recountUntil is recount, tried again where the brokers do not answer, until ctx ends.
+func (s *service) recountUntil(ctx context.Context) error {
+	for {
+		err := s.recount(ctx)
+		var exit *exitError
+		if err == nil || ctx.Err() != nil {
+			return nil
+		}
+		if errors.As(err, &exit) || errors.Is(err, stream.ErrFatal) {
+			return err
+		}
+		s.log.Warn("the topics' partitions cannot be counted, trying again", "error", err)
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+		}
+	}
 }
 
 // recount stops processing where a topic's partition count has changed since the
