@@ -40,8 +40,9 @@ Reads events and decisions from Kafka and publishes membership changes, exactly 
   segmentd run --rules rules --brokers kafka:9092 --config segmentd.yaml
   segmentd run --rules rules --embedded        a broker of its own, for one machine
 
-SIGHUP, and POST /v1/admin/reload, read the rules again and put them in force. Rules that have errors, or must not
-follow those in force, change nothing.
+Instances with one --group share the partitions. Rules that were not seen before, at a start, by SIGHUP or by POST
+/v1/admin/reload, are published for all of them; rules that have errors, or must not follow those in force, change
+nothing. One of several instances can be asked for any subject.
 
 The exit status is 0 after SIGTERM, 2 where the configuration is wrong, 3 where the environment failed.`,
 		setup: func(fs *pflag.FlagSet) func(context.Context, *invocation) error {
