@@ -47,8 +47,8 @@ func (s *service) join(ctx context.Context) error {
 }
 
 // without lists what of all is not in some.
-func without(all, some []int32) []int32 {
-	return slices.DeleteFunc(slices.Clone(all), func(p int32) bool { return slices.Contains(some, p) })
+func without[T comparable](all, some []T) []T {
+	return slices.DeleteFunc(slices.Clone(all), func(x T) bool { return slices.Contains(some, x) })
 }
 
 // sharedTopic is the topic whose partitions the group shares: who has one of
