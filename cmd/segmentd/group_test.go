@@ -7,7 +7,9 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
@@ -237,4 +239,43 @@ func (f *fleet) olderRevisionIsRefused(rules string) {
 	if status(err) != exitUsage || !strings.Contains(err.Error(), "its revision 2 is lower than 4") {
 		f.t.Errorf("it ended with %v", err)
 	}
+}
+
+// An instance whose transaction the broker does not end gives its partitions up
+// all the same when another one joins, and that one does again what was under way.
+func TestHungTransactionHoldsUpNobody(t *testing.T) {
+	f := newFleet(t)
+	f.session = 15 * time.Second
+	cluster := f.broker.Embedded().Cluster()
+	a, b := f.add("a", fleetRules), f.add("b", fleetRules)
+	a.start()
+	ids := subjects(20)
+	for _, id := range ids[:10] {
+		f.order(id)
+	}
+	f.published(ids[:10])
+	hung, release := make(chan struct{}), make(chan struct{})
+	var once atomic.Bool
+	cluster.ControlKey(int16(kmsg.EndTxn), func(kmsg.Request) (kmsg.Response, error, bool) {
+		if once.CompareAndSwap(false, true) {
+			close(hung)
+			cluster.SleepControl(func() { <-release })
+		}
+		return nil, nil, false
+	})
+	for _, id := range ids {
+		f.order(id)
+	}
+	<-hung
+	began := time.Now()
+	if err := b.launch(b.config()); err != nil {
+		t.Fatal(err)
+	}
+	f.owners(2)
+	if took := time.Since(began); took > f.session*2/3 {
+		t.Errorf("the others waited %s", took)
+	}
+	close(release)
+	f.published(ids)
+	f.verify()
 }
