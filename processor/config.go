@@ -45,7 +45,7 @@ type Config struct {
 	CETypePrefix string
 	LogAppend    bool // the changelog's timestamps are the broker's clock
 	// SessionTimeout of the consumer group: a partition that has heard nothing of
-	// the broker for as long may be another's by now, and answers no look-ups: 10 s.
+	// the broker for a third of it may soon be another's, and answers no look-ups: 10 s.
 	SessionTimeout time.Duration
 	// AllowRemovals lets the rules at the start remove segments that hold members.
 	AllowRemovals bool

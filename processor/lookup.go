@@ -13,7 +13,7 @@ import (
 )
 
 // ErrNotReady: the partition is not restored and caught up yet, or has heard
-// nothing of the broker for a session timeout.
+// nothing of the broker for a while (heardShare).
 var ErrNotReady = errors.New("the subject's partition is not restored and caught up yet")
 
 // NotOwnedError: another instance owns the subject's partition.
@@ -91,11 +91,18 @@ func (p *Processor) ownerOf(id int32) (*partition, error) {
 		return nil, &NotOwnedError{-1}
 	case loop == nil:
 		return nil, &NotOwnedError{id}
-	case !loop.ready.Load() || !loop.heardWithin(p.cfg.SessionTimeout):
+	case !loop.ready.Load() || !loop.heardWithin(p.cfg.SessionTimeout/heardShare):
 		return nil, ErrNotReady
 	}
 	return loop, nil
 }
+
+// heardShare: an owner whose last answered fetch was sent longer ago than this
+// part of the session timeout says nothing. It knows of a lost session at the
+// latest 0.6 of a session timeout after the last heartbeat that the coordinator
+// has had (processor/kafka, GroupConfig), and may have fetched until then; a
+// third more, and another one may own the partition.
+const heardShare = 3
 
 // heardWithin reports whether the broker has answered a fetch that was sent no
 // longer than d ago, by a clock that stood still with the process as well as by

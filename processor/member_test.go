@@ -251,8 +251,8 @@ func (d deaf) Fetch(ctx context.Context, at []stream.Position, o stream.FetchOpt
 	return d.Fetcher.Fetch(ctx, at, o, b)
 }
 
-// An owner that has heard nothing of the broker for a session timeout may be
-// none any more, and says nothing.
+// An owner that has heard nothing of the broker for a part of a session timeout
+// may be none any more, and says nothing.
 func TestSilentOwnerDoesNotAnswer(t *testing.T) {
 	l := newLab(t, labConfig{partitions: 1})
 	l.cfg.SessionTimeout = 500 * time.Millisecond

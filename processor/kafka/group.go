@@ -22,7 +22,8 @@ type GroupConfig struct {
 	// SessionTimeout after which a member that does not answer is out; 0 means 10 s.
 	SessionTimeout time.Duration
 	// HeartbeatInterval is also the time in which a member learns that a
-	// generation is over; 0 means a tenth of SessionTimeout.
+	// generation is over; 0 means a tenth of SessionTimeout. One that is not
+	// answered for half of SessionTimeout, at most 5 s, ends the generation.
 	HeartbeatInterval time.Duration
 	// RebalanceTimeout is how long the others wait for a member to join again; 0
 	// means SessionTimeout.
@@ -35,6 +36,10 @@ type GroupConfig struct {
 	// Held lists the partitions whose images this member has, at each join; nil: none.
 	Held func() []Held
 }
+
+// maxHeartbeatWait bounds how long a request of the group protocol waits for its
+// answer, beyond what it asks to wait for.
+const maxHeartbeatWait = 5 * time.Second
 
 // joinBackoff after a failed join, instead of 5 s.
 const joinBackoff = 500 * time.Millisecond
@@ -103,6 +108,7 @@ func (c *Client) groupConfig(cfg GroupConfig, conns *connections, balancer *stic
 			SASLMechanism: c.mechanism,
 		},
 		GroupBalancers:         []kafka.GroupBalancer{balancer, ranged{cfg: cfg}},
+		Timeout:                min(cfg.SessionTimeout/2, maxHeartbeatWait),
 		HeartbeatInterval:      cfg.HeartbeatInterval,
 		SessionTimeout:         cfg.SessionTimeout,
 		RebalanceTimeout:       cfg.RebalanceTimeout,
