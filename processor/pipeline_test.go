@@ -98,7 +98,11 @@ func TestStopsInStepEqualReplay(t *testing.T) {
 	r := l.start()
 	all := h.all()
 	slices.SortStableFunc(all, func(a, b record) int { return a.at.Compare(b.at) })
-	all = append(all, track("last", "Page Viewed", "end", all[len(all)-1].at.Add(time.Hour))) // the clock passes every decision
+	end := all[len(all)-1].at
+	all = append(all, // whatever the seed
+		given("stops", "marketing", end.Add(time.Minute)), track("stops", "Page Viewed", "between", end.Add(2*time.Minute)),
+		decision("stops", "marketing", "withdrawn", end.Add(time.Hour)),
+		track("last", "Page Viewed", "end", end.Add(2*time.Hour))) // the clock passes every decision
 	for at := 0; at < len(all); {
 		end := at + 1
 		for end < len(all) && all[end].topic == all[at].topic && all[at].topic == events {
