@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -44,9 +45,8 @@ func TestCDNOW(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &live{stopped: map[string]bool{}, rng: rand.New(rand.NewPCG(*cdnowSeed, 3))}
-	l.rig, l.address = newRigWith(t, string(text))
-	l.set, _ = rules.Load(cdnow.Rules())
+	set, _ := rules.Load(cdnow.Rules())
+	l := newLiveWith(t, string(text), set, rand.New(rand.NewPCG(*cdnowSeed, 3)))
 	l.sendLines("decisions", decisions.String())
 	l.sendLines("events", events.String())
 	l.workOff(*cdnowKills)
@@ -80,21 +80,15 @@ func (l *live) sendLines(topic, lines string) {
 	l.must(s.flush(context.Background()))
 }
 
-// workOff runs the processor over the backlog, killing it at random moments.
+// workOff runs the instances over the backlog, killing them at random moments.
 func (l *live) workOff(kills int) {
-	config := filepath.Join(l.dir, "segmentd.yaml")
+	l.startAll()
 	for range kills {
-		l.run = l.start("run", "--config", config, "--log-level", "warn")
 		<-time.After(150*time.Millisecond + time.Duration(l.rng.Int64N(int64(600*time.Millisecond))))
-		l.must(l.run.Process.Kill())
-		_ = l.run.Wait()
+		l.instances[l.rng.IntN(len(l.instances))].kill()
+		l.startAll()
 	}
-	l.run = l.start("run", "--config", config, "--log-level", "warn")
-	l.await(func() bool {
-		return l.metric("segmentd_clock_timestamp_seconds") > 0 && l.metric("segmentd_input_lag_records") == 0
-	})
-	<-time.After(3 * time.Second) // the clocks follow the host's, two seconds behind
-	l.awaitQuiet()
+	l.awaitCaughtUp()
 }
 
 func (l *live) replayOf(texts ...string) map[string][]subject.Change {
@@ -116,9 +110,11 @@ func (l *live) checkTraces(consenting map[string][]subject.Change, events string
 	for _, topic := range []string{"segmentd-changes", "segmentd-members", "segmentd-rejected", "segmentd-changelog"} {
 		readSettled(l.t, l.client, topic, int32(*loadPartitions), func(r *stream.Record) { noteIDs(found, r) })
 	}
-	l.must(l.run.Process.Signal(os.Interrupt))
-	_ = l.run.Wait()
-	l.noteImage(found)
+	for n, i := range l.instances {
+		l.must(i.cmd.Process.Signal(os.Interrupt))
+		_ = i.cmd.Wait()
+		l.noteImage(filepath.Join(l.dir, "data"+[]string{"", "-" + strconv.Itoa(n)}[min(n, 1)]), found)
+	}
 	traces, others := 0, 0
 	for line := range strings.Lines(events) {
 		id := strings.SplitN(strings.SplitN(line, `"userId":"`, 2)[1], `"`, 2)[0]
@@ -155,9 +151,9 @@ func noteIDs(found map[string]int, r *stream.Record) {
 	}
 }
 
-// noteImage counts the ids in the local image.
-func (l *live) noteImage(found map[string]int) {
-	store, err := state.Open(filepath.Join(l.dir, "data", "image"), state.Options{Group: "segmentd", Secret: []byte(rigSecret)})
+// noteImage counts the ids in an instance's image.
+func (l *live) noteImage(data string, found map[string]int) {
+	store, err := state.Open(filepath.Join(data, "image"), state.Options{Group: "segmentd", Secret: []byte(rigSecret)})
 	l.must(err)
 	defer store.Close()
 	records := 0

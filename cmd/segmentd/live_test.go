@@ -7,10 +7,13 @@ import (
 	"flag"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"testing/fstest"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/segmentd/segmentd/cmd/segmentd/internal/shop"
 	"github.com/segmentd/segmentd/processor/replay"
@@ -21,12 +24,14 @@ import (
 )
 
 var (
-	liveFor  = flag.Duration("live", 0, "how long TestLive keeps the simulated shop open; 0: skip it; at most 1h")
-	liveSeed = flag.Uint64("live-seed", 1, "seed of TestLive's shop and kills")
+	liveFor       = flag.Duration("live", 0, "how long TestLive keeps the simulated shop open; 0: skip it; at most 1h")
+	liveSeed      = flag.Uint64("live-seed", 1, "seed of TestLive's shop and kills")
+	liveInstances = flag.Int("live-instances", 1, "instances of the processor in TestLive and TestCDNOW")
 )
 
-// TestLive keeps a simulated shop open in real time while the processor is
-// killed (-9) again and again: verify must find nothing, customers who took
+// TestLive keeps a simulated shop open in real time while the instances of the
+// processor are killed (-9), stopped, made to stand still (SIGSTOP) and started
+// again: verify must find nothing, customers who took
 // nothing back must have exactly the changes of a replay, and of the others no
 // event may be used that was produced after a stop was acknowledged, and every
 // exit must have come. It needs -live.
@@ -38,8 +43,8 @@ func TestLive(t *testing.T) {
 	l.open(min(*liveFor, time.Hour))
 	l.settle()
 	changes := l.changes()
-	t.Logf("%d inputs, %d kills, %d changes of %d customers, %d of them with stops (seed %d)",
-		len(l.inputs), l.kills, len(changes), len(bySubjectID(changes)), len(l.stopped), *liveSeed)
+	t.Logf("%d inputs, %d instances, %v, %d changes of %d customers, %d of them with stops (seed %d)",
+		len(l.inputs), len(l.instances), l.troubles, len(changes), len(bySubjectID(changes)), len(l.stopped), *liveSeed)
 	l.compare(changes)
 	code := run(context.Background(), []string{"verify", "--brokers", l.address}, streams{nil, os.Stderr, os.Stderr})
 	if code != 0 {
@@ -50,12 +55,13 @@ func TestLive(t *testing.T) {
 // live is a rig with the demo's rules and a shop.
 type live struct {
 	*rig
-	address string
-	set     *rules.Set
-	inputs  []shop.Record
-	stopped map[string]bool
-	kills   int
-	rng     *rand.Rand
+	address   string
+	set       *rules.Set
+	inputs    []shop.Record
+	stopped   map[string]bool
+	instances []*instance
+	troubles  map[string]int // how often each kind was made
+	rng       *rand.Rand
 }
 
 func newLive(t *testing.T) *live {
@@ -63,33 +69,38 @@ func newLive(t *testing.T) *live {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, address := newRigWith(t, string(text))
 	set, problems := rules.Load(fstest.MapFS{"shop.yaml": {Data: text}})
 	if set == nil {
 		t.Fatal(problems)
 	}
-	return &live{rig: r, address: address, set: set, stopped: map[string]bool{}, rng: rand.New(rand.NewPCG(*liveSeed, 2))}
+	return newLiveWith(t, string(text), set, rand.New(rand.NewPCG(*liveSeed, 2)))
 }
 
-// open runs the shop, and kills the processor every 2 to 15 seconds.
+func newLiveWith(t *testing.T, text string, set *rules.Set, rng *rand.Rand) *live {
+	r, address := newRigWith(t, text)
+	l := &live{rig: r, address: address, set: set, stopped: map[string]bool{}, troubles: map[string]int{}, rng: rng}
+	for n := range *liveInstances {
+		l.instances = append(l.instances, l.newInstance(n))
+	}
+	return l
+}
+
+// open runs the shop, and makes trouble.
 func (l *live) open(length time.Duration) {
 	simulation := shop.New(shop.Config{Seed: *liveSeed, Customers: 200, Start: time.Now(), Pace: 1500 * time.Millisecond})
-	config := filepath.Join(l.dir, "segmentd.yaml")
-	l.run = l.start("run", "--config", config, "--log-level", "warn")
-	end, kill := time.Now().Add(length), time.Now().Add(5*time.Second)
-	for time.Now().Before(end) {
+	l.startAll()
+	for end := time.Now().Add(length); time.Now().Before(end); {
 		if wait := time.Until(simulation.Peek()); wait > 0 {
 			<-time.After(wait)
 		}
 		l.feed(simulation.Next())
-		if time.Now().After(kill) {
-			l.must(l.run.Process.Kill())
-			_ = l.run.Wait()
-			l.kills++
-			l.run = l.start("run", "--config", config, "--log-level", "warn")
-			kill = time.Now().Add(2*time.Second + time.Duration(l.rng.Int64N(int64(13*time.Second))))
+		for _, i := range l.instances {
+			if time.Now().After(i.next) {
+				i.turn()
+			}
 		}
 	}
+	l.startAll()
 }
 
 // feed sends an action's decisions, then its events, each acknowledged before the next.
@@ -112,16 +123,53 @@ func (l *live) feed(records []shop.Record) {
 // settle waits until every window of the demo's rules has ended.
 func (l *live) settle() {
 	<-time.After(75 * time.Second)
-	l.await(func() bool { return l.metric("segmentd_input_lag_records") == 0 })
+	l.awaitCaughtUp()
+}
+
+// awaitCaughtUp waits until all partitions have an owner and are read to their end.
+func (l *live) awaitCaughtUp() {
+	l.await(func() bool {
+		clocks := l.series("segmentd_clock_timestamp_seconds")
+		return len(clocks) == *loadPartitions && slices.Min(clocks) > 0 && l.metric("segmentd_input_lag_records") == 0
+	})
+	<-time.After(3 * time.Second) // the clocks follow the host's, two seconds behind
 	l.awaitQuiet()
 }
 
+// changes reads the changes with a client of another make.
 func (l *live) changes() (all []subject.Change) {
-	readSettled(l.t, l.client, "segmentd-changes", int32(*loadPartitions), func(r *stream.Record) {
-		c, err := wire.ParseChange(r.Value)
-		l.must(err)
-		all = append(all, c.Change)
-	})
+	ends, err := l.client.Watermarks(context.Background(), "segmentd-changes", int32(*loadPartitions))
+	l.must(err)
+	offsets, left := map[int32]kgo.Offset{}, 0
+	next := make([]int64, len(ends))
+	for p, w := range ends {
+		offsets[int32(p)] = kgo.NewOffset().AtStart()
+		if w.Start < w.End {
+			left++
+		}
+	}
+	reader, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(l.address, ",")...), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{"segmentd-changes": offsets}), kgo.KeepControlRecords())
+	l.must(err)
+	defer reader.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	for left > 0 {
+		fetches := reader.PollFetches(ctx)
+		l.must(fetches.Err())
+		fetches.EachRecord(func(r *kgo.Record) {
+			if next[r.Partition] < ends[r.Partition].End && r.Offset+1 >= ends[r.Partition].End {
+				left--
+			}
+			next[r.Partition] = r.Offset + 1
+			if r.Attrs.IsControl() {
+				return
+			}
+			c, err := wire.ParseChange(r.Value)
+			l.must(err)
+			all = append(all, c.Change)
+		})
+	}
 	return all
 }
 

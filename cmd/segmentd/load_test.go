@@ -5,9 +5,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -72,6 +70,8 @@ type rig struct {
 	producer       *kafka.Producer
 	source         *load.Source
 	http           string
+	others         []string // the HTTP addresses of further instances
+	config         string
 	run            *exec.Cmd
 	changelogBytes int64
 }
@@ -98,10 +98,10 @@ func newRigWith(t *testing.T, ruleFile string) (*rig, string) {
 	rules := filepath.Join(r.dir, "rules")
 	r.must(os.Mkdir(rules, 0o700))
 	r.must(os.WriteFile(filepath.Join(rules, "load.yaml"), []byte(ruleFile), 0o600))
-	config := fmt.Sprintf("kafka: {brokers: [%s]}\ninputs: [{topic: events, kind: event}, {topic: decisions, kind: decision}]\n"+
+	r.config = fmt.Sprintf("kafka: {brokers: [%s]}\ninputs: [{topic: events, kind: event}, {topic: decisions, kind: decision}]\n"+
 		"topics: {create: true, partitions: %d}\nrules: %s\ndata: %s\nhttp: {listen: %q, pprof: true}\n",
 		address, *loadPartitions, rules, filepath.Join(r.dir, "data"), r.http)
-	r.must(os.WriteFile(filepath.Join(r.dir, "segmentd.yaml"), []byte(config), 0o600))
+	r.must(os.WriteFile(filepath.Join(r.dir, "segmentd.yaml"), []byte(r.config), 0o600))
 	client, err := kafka.New(kafka.Config{Brokers: brokers})
 	r.must(err)
 	t.Cleanup(func() { _ = client.Close() })
@@ -224,24 +224,29 @@ func (r *rig) await(done func() bool) {
 
 var metricLine = regexp.MustCompile(`(?m)^([a-z_]+)(\{[^}]*\})? (\S+)$`)
 
-// metric sums a metric's series, or reads the one that is named with labels.
+// metric sums a metric's series, or those that are named with labels, over all instances.
 func (r *rig) metric(name string) (sum float64) {
-	res, err := http.Get("http://" + r.http + "/metrics")
-	if err != nil {
-		return 0
-	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
-	if err != nil {
-		return 0
-	}
-	for _, m := range metricLine.FindAllStringSubmatch(string(body), -1) {
-		if m[1] == name || m[1]+m[2] == name {
-			v, _ := strconv.ParseFloat(m[3], 64)
-			sum += v
-		}
+	for _, v := range r.series(name) {
+		sum += v
 	}
 	return sum
+}
+
+// series are a metric's series on all instances.
+func (r *rig) series(name string) (values []float64) {
+	for _, address := range append([]string{r.http}, r.others...) {
+		body, err := get("http://" + address + "/metrics")
+		if err != nil {
+			continue
+		}
+		for _, m := range metricLine.FindAllStringSubmatch(body, -1) {
+			if m[1] == name || m[1]+m[2] == name {
+				v, _ := strconv.ParseFloat(m[3], 64)
+				values = append(values, v)
+			}
+		}
+	}
+	return values
 }
 
 // backlog stops the processor, produces events, starts it again and measures
