@@ -9,11 +9,12 @@ import (
 )
 
 // applyEvents judges and applies fetched events in order, merged by arrival
-// where there are several topics. A batch that grows too large for one
+// where there are several topics: as far as each of them is known, the rest is
+// fetched again. A batch that grows too large for one
 // transaction is committed in parts, each at an event's boundary; the barrier
 // already passed covers all of them.
 func (p *partition) applyEvents(ctx context.Context, fetched []stream.Fetched) error {
-	merge := newMerge(fetched)
+	merge := newMerge(fetched, p.events)
 	for {
 		i, r := merge.next()
 		if r == nil {
@@ -31,7 +32,11 @@ func (p *partition) applyEvents(ctx context.Context, fetched []stream.Fetched) e
 		}
 	}
 	for i := range fetched {
-		p.events[i].position = max(p.events[i].position, fetched[i].Next)
+		in := p.events[i]
+		if merge.isDone(i) {
+			in.position = max(in.position, fetched[i].Next)
+		}
+		in.starved = merge.isStarved(i)
 	}
 	return p.checkPartitioners()
 }
@@ -152,19 +157,29 @@ func (p *partition) checkPartitioners() error {
 	return nil
 }
 
-// merge yields the records of several topics by arrival, each topic's in order.
+// merge yields the records of several topics by arrival, each topic's in order,
+// up to where one of them ends although there is more of it: what that holds may
+// be older than what the others go on with.
 type merge struct {
 	fetched []stream.Fetched
+	from    []int64 // offsets that were asked for
 	at      []int
 }
 
-func newMerge(fetched []stream.Fetched) *merge {
-	return &merge{fetched: fetched, at: make([]int, len(fetched))}
+func newMerge(fetched []stream.Fetched, inputs []*input) *merge {
+	m := &merge{fetched: fetched, at: make([]int, len(fetched))}
+	for _, in := range inputs {
+		m.from = append(m.from, in.position)
+	}
+	return m
 }
 
 func (m *merge) next() (topic int, r *stream.Record) {
 	for i := range m.fetched {
-		if m.at[i] >= len(m.fetched[i].Records) {
+		if m.isDone(i) {
+			if m.fetched[i].Next < m.fetched[i].LastStable {
+				return 0, nil
+			}
 			continue
 		}
 		if c := &m.fetched[i].Records[m.at[i]]; r == nil || c.Timestamp < r.Timestamp {
@@ -175,4 +190,14 @@ func (m *merge) next() (topic int, r *stream.Record) {
 		m.at[topic]++
 	}
 	return topic, r
+}
+
+// isDone reports whether all records of a topic were yielded.
+func (m *merge) isDone(topic int) bool { return m.at[topic] >= len(m.fetched[topic].Records) }
+
+// isStarved reports whether nothing of a topic was fetched although there is
+// more: a broker that is short of room answers what was asked first.
+func (m *merge) isStarved(topic int) bool {
+	f := &m.fetched[topic]
+	return f.Next <= m.from[topic] && f.Next < f.LastStable
 }

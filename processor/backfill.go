@@ -63,7 +63,7 @@ func (p *partition) fillPiece(ctx context.Context, bytes int) error {
 		p.cutToLive(&fetched[i], p.events[i].position)
 		p.noteStart(c.events[i], &fetched[i])
 	}
-	merge := newMerge(fetched)
+	merge := newMerge(fetched, c.events)
 	for {
 		i, r := merge.next()
 		if r == nil {
@@ -79,8 +79,11 @@ func (p *partition) fillPiece(ctx context.Context, bytes int) error {
 			}
 		}
 	}
-	for i := range fetched {
-		p.setAgain(c.events[i], max(c.events[i].position, fetched[i].Next))
+	for i, in := range c.events {
+		if merge.isDone(i) {
+			p.setAgain(in, max(in.position, fetched[i].Next))
+		}
+		in.starved = merge.isStarved(i)
 	}
 	return nil
 }
@@ -91,7 +94,7 @@ func (p *partition) cutToLive(f *stream.Fetched, live int64) {
 	for n > 0 && f.Records[n-1].Offset >= live {
 		n--
 	}
-	f.Records, f.Next = f.Records[:n], min(f.Next, live)
+	f.Records, f.Next, f.LastStable = f.Records[:n], min(f.Next, live), min(f.LastStable, live)
 }
 
 // noteStart notes where reading again begins, and if the topic does not hold all

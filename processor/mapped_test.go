@@ -110,7 +110,7 @@ func reshaped(t testing.TB, topic string, r record) record {
 func TestMappedInputsEqualReplay(t *testing.T) {
 	h := newHistory(seed(t), 2000)
 	l := newLab(t, labConfig{rules: rememberingRules, partitions: 2})
-	l.cfg.BatchBytes = 8 << 20 // so that all topics are merged as a whole
+	l.cfg.BatchBytes = 20_000 // so that no topic is fetched as a whole
 	l.mapInputs(shopEvents, shopConsent, clouds)
 	topics := []string{events, shopEvents, clouds}
 	var records []record

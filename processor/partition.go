@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -28,6 +29,7 @@ type input struct {
 	sent     time.Time
 	fit      partitionerFit
 	again    bool // it is read a second time, for changed rules
+	starved  bool // the last answer had no room for it: it is asked for first
 }
 
 // partition is the loop of one partition. All fields but queries and atomic ones
@@ -259,19 +261,24 @@ func (p *partition) fetchEvents(ctx context.Context) ([]stream.Fetched, error) {
 	}
 }
 
-// fetch reads the next records of inputs. It does not move their positions.
+// fetch reads the next records of inputs, and answers in their order. It does
+// not move their positions.
 func (p *partition) fetch(ctx context.Context, inputs []*input, buf *stream.Buffer, opts stream.FetchOptions) ([]stream.Fetched, error) {
 	if len(inputs) == 0 {
 		return nil, sleep(ctx, opts.MaxWait)
 	}
-	positions := make([]stream.Position, len(inputs))
-	for i, in := range inputs {
-		positions[i] = stream.Position{Topic: in.Topic, Partition: p.id, Offset: in.position}
+	first := max(0, slices.IndexFunc(inputs, func(in *input) bool { return in.starved }))
+	positions := make([]stream.Position, 0, len(inputs))
+	for _, in := range slices.Concat(inputs[first:], inputs[:first]) {
+		positions = append(positions, stream.Position{Topic: in.Topic, Partition: p.id, Offset: in.position})
 	}
 	sent := p.deps.Now()
 	fetched, err := p.deps.Fetcher.Fetch(ctx, positions, opts, buf)
 	if err != nil {
 		return nil, fmt.Errorf("fetch: %w", err)
+	}
+	if first > 0 {
+		fetched = slices.Concat(fetched[len(inputs)-first:], fetched[:len(inputs)-first])
 	}
 	p.lastFetch.Store(&sent)
 	for i := range fetched {

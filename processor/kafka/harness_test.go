@@ -34,6 +34,10 @@ func createTopic(t testing.TB, c *kafka.Client, topic kafka.NewTopic) {
 	_, err := c.CreateTopics(t.Context(), []kafka.NewTopic{topic})
 	must(t, err)
 	must(t, c.WaitTopics(t.Context(), topic.Name))
+	eventually(t, "the leaders of "+topic.Name+" know of it", func() bool {
+		_, err := c.Watermarks(t.Context(), topic.Name, topic.Partitions)
+		return err == nil
+	})
 }
 
 func newClient(t testing.TB, brokers ...string) *kafka.Client {
