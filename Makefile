@@ -84,9 +84,9 @@ mutants: ## Plant bugs in the evaluation one after the other, and see that the t
 bench: ## Run the benchmarks (BENCH=regexp picks some).
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./...
 
-.PHONY: bench-load
-bench-load: ## Measure the whole process on the embedded broker (LOAD="-load-subjects 1000000"); minutes.
-	$(GO) test ./cmd/segmentd -count=1 -timeout 30m -run '^TestLoad$$' -v -load $(LOAD)
+.PHONY: bench-e2e
+bench-e2e: ## Measure the whole process on the embedded broker (LOAD="-load-subjects 1000000"), with KAFKA=1 on a real one; minutes.
+	$(if $(KAFKA),$(MAKE) .kafka/jars && SEGMENTD_TEST_KAFKA=$(CURDIR)/.kafka/jars) $(GO) test ./cmd/segmentd -count=1 -timeout 60m -run '^TestLoad$$' -v -load $(LOAD)
 
 .PHONY: live
 live: ## Keep a simulated shop open for LIVE (10m) under kill -9, and compare with a replay.

@@ -46,7 +46,7 @@ func TestLive(t *testing.T) {
 	t.Logf("%d inputs, %d instances, %v, %d changes of %d customers, %d of them with stops (seed %d)",
 		len(l.inputs), len(l.instances), l.troubles, len(changes), len(bySubjectID(changes)), len(l.stopped), *liveSeed)
 	l.compare(changes)
-	code := run(context.Background(), []string{"verify", "--brokers", l.address}, streams{nil, os.Stderr, os.Stderr})
+	code := run(context.Background(), []string{"verify", "--brokers", l.brokers}, streams{nil, os.Stderr, os.Stderr})
 	if code != 0 {
 		t.Errorf("verify ends with %d", code)
 	}
@@ -55,7 +55,6 @@ func TestLive(t *testing.T) {
 // live is a rig with the demo's rules and a shop.
 type live struct {
 	*rig
-	address   string
 	set       *rules.Set
 	inputs    []shop.Record
 	stopped   map[string]bool
@@ -77,8 +76,7 @@ func newLive(t *testing.T) *live {
 }
 
 func newLiveWith(t *testing.T, text string, set *rules.Set, rng *rand.Rand) *live {
-	r, address := newRigWith(t, text)
-	l := &live{rig: r, address: address, set: set, stopped: map[string]bool{}, troubles: map[string]int{}, rng: rng}
+	l := &live{rig: newRigWith(t, text), set: set, stopped: map[string]bool{}, troubles: map[string]int{}, rng: rng}
 	for n := range *liveInstances {
 		l.instances = append(l.instances, l.newInstance(n))
 	}
@@ -148,7 +146,7 @@ func (l *live) changes() (all []subject.Change) {
 			left++
 		}
 	}
-	reader, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(l.address, ",")...), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+	reader, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(l.brokers, ",")...), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{"segmentd-changes": offsets}), kgo.KeepControlRecords())
 	l.must(err)
 	defer reader.Close()

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +17,9 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/segmentd/segmentd/cmd/segmentd/internal/load"
 	"github.com/segmentd/segmentd/processor/kafka"
@@ -36,9 +40,10 @@ var (
 	loadLive       = flag.Duration("load-live", 20*time.Second, "how long TestLoad measures latency at half of the throughput; at most 10m")
 )
 
-// TestLoad measures the whole process on the embedded broker as a process of
-// its own, generator and broker on the same cores: a backlog worked off, then
-// latency at half of that throughput, open loop. It needs -load.
+// TestLoad measures the whole process, with generator and broker (the embedded
+// one as a process of its own, or a real Kafka) on the same cores: a backlog
+// worked off, latency at half and at 80 % of that throughput, open loop, the
+// first event after a kill, and a restore to an empty disk. It needs -load.
 func TestLoad(t *testing.T) {
 	if !*loadRun {
 		t.Skip("a benchmark of minutes: give -load")
@@ -51,12 +56,51 @@ func TestLoad(t *testing.T) {
 	t.Logf("throughput      %.0f events/s (%d events in %.1f s)", rate, events, seconds)
 	t.Logf("cpu             %.1f CPU-seconds per million events", cpu/float64(events)*1e6)
 	t.Logf("memory          %.0f MiB resident", r.metric("process_resident_memory_bytes")/(1<<20))
+	t.Logf("disk            %.0f MiB", float64(sizeOf(filepath.Join(r.dir, "data"), ""))/(1<<20))
 	t.Logf("changelog       %.0f bytes an event, compressed", float64(r.changelogBytes)/float64(events))
 	t.Logf("transactions    %.0f", r.metric(`segmentd_transactions_total{outcome="committed"}`))
-	if rate /= 2; *loadRate > 0 {
-		rate = *loadRate
+	rates := []float64{rate * 0.5, rate * 0.8}
+	if *loadRate > 0 {
+		rates = []float64{*loadRate}
 	}
-	r.latency(min(rate, 200_000), min(*loadLive, 10*time.Minute))
+	for _, rate := range rates {
+		r.latency(min(rate, 200_000), min(*loadLive, 10*time.Minute))
+		r.awaitQuiet()
+	}
+	r.restarts()
+}
+
+// restarts measures what a kill costs: with the image there, and without.
+func (r *rig) restarts() {
+	r.must(r.run.Process.Kill())
+	_ = r.run.Wait() // it was killed
+	r.send("events", r.events(100))
+	began := time.Now()
+	r.startProcessor()
+	r.await(func() bool { return r.processed() > 0 })
+	r.t.Logf("restart         %.1f s from a kill to the first event", time.Since(began).Seconds())
+	r.must(r.run.Process.Kill())
+	_ = r.run.Wait() // it was killed
+	r.must(os.RemoveAll(filepath.Join(r.dir, "data", "image")))
+	began = time.Now()
+	r.startProcessor()
+	r.await(func() bool { return ready(r.http) })
+	seconds := time.Since(began).Seconds()
+	r.t.Logf("restore         %.1f s from an empty disk, %.0f subjects/s", seconds, float64(*loadSubjects)/seconds)
+}
+
+func (r *rig) startProcessor() {
+	r.run = r.start("run", "--config", filepath.Join(r.dir, "segmentd.yaml"), "--log-level", "warn")
+}
+
+// ready asks an instance whether it is.
+func ready(address string) bool {
+	res, err := http.Get("http://" + address + "/readyz")
+	if err != nil {
+		return false
+	}
+	defer res.Body.Close()
+	return res.StatusCode == http.StatusOK
 }
 
 // rigSecret keys the hashes of a rig; nothing in it is secret.
@@ -70,19 +114,18 @@ type rig struct {
 	producer       *kafka.Producer
 	source         *load.Source
 	http           string
+	brokers        string   // host:port,…
+	real           bool     // they are a real Kafka's
 	others         []string // the HTTP addresses of further instances
 	config         string
 	run            *exec.Cmd
 	changelogBytes int64
 }
 
-func newRig(t *testing.T) *rig {
-	r, _ := newRigWith(t, load.Rules(*loadSegments))
-	return r
-}
+func newRig(t *testing.T) *rig { return newRigWith(t, load.Rules(*loadSegments)) }
 
-// newRigWith returns a rig with a rule file, and the broker's address.
-func newRigWith(t *testing.T, ruleFile string) (*rig, string) {
+// newRigWith returns a rig with a rule file.
+func newRigWith(t *testing.T, ruleFile string) *rig {
 	r := &rig{t: t, dir: t.TempDir(), source: load.NewSource(1, *loadSubjects, *loadSkew)}
 	r.bin = filepath.Join(r.dir, "segmentd")
 	build := exec.Command("go", "build", "-o", r.bin, ".")
@@ -90,24 +133,24 @@ func newRigWith(t *testing.T, ruleFile string) (*rig, string) {
 	r.must(build.Run())
 	r.http = freeAddress(t)
 	brokers := kafkatest.Real(t)
-	if len(brokers) == 0 {
+	if r.real = len(brokers) > 0; !r.real {
 		brokers = []string{freeAddress(t)}
 		r.start("broker", "--data", filepath.Join(r.dir, "broker"), "--listen", brokers[0])
 	}
-	address := strings.Join(brokers, ",")
+	r.brokers = strings.Join(brokers, ",")
 	rules := filepath.Join(r.dir, "rules")
 	r.must(os.Mkdir(rules, 0o700))
 	r.must(os.WriteFile(filepath.Join(rules, "load.yaml"), []byte(ruleFile), 0o600))
 	r.config = fmt.Sprintf("kafka: {brokers: [%s]}\ninputs: [{topic: events, kind: event}, {topic: decisions, kind: decision}]\n"+
 		"topics: {create: true, partitions: %d}\nrules: %s\ndata: %s\nhttp: {listen: %q, pprof: true}\n",
-		address, *loadPartitions, rules, filepath.Join(r.dir, "data"), r.http)
+		r.brokers, *loadPartitions, rules, filepath.Join(r.dir, "data"), r.http)
 	r.must(os.WriteFile(filepath.Join(r.dir, "segmentd.yaml"), []byte(r.config), 0o600))
 	client, err := kafka.New(kafka.Config{Brokers: brokers})
 	r.must(err)
 	t.Cleanup(func() { _ = client.Close() })
 	r.client, r.producer = client, client.NewProducer(kafka.ProducerConfig{Compression: kafka.LZ4})
 	r.createTopics()
-	return r, address
+	return r
 }
 
 func (r *rig) must(err error) {
@@ -178,7 +221,7 @@ func (r *rig) preload() {
 		}
 		r.send("decisions", ms)
 	}
-	r.run = r.start("run", "--config", filepath.Join(r.dir, "segmentd.yaml"), "--log-level", "warn")
+	r.startProcessor()
 	// One event per partition moves the clocks to the present, so that consents are in force.
 	r.send("events", r.events(1000))
 	r.await(func() bool { return r.processed() >= 1000 })
@@ -258,7 +301,7 @@ func (r *rig) backlog() (events int, seconds, cpu float64) {
 	for sent := 0; sent < *loadEvents; sent += 10_000 {
 		r.send("events", r.events(min(10_000, *loadEvents-sent)))
 	}
-	r.run = r.start("run", "--config", filepath.Join(r.dir, "segmentd.yaml"), "--log-level", "warn")
+	r.startProcessor()
 	r.await(func() bool { return r.processed() > 0 })
 	first, from, cpuFrom := r.processed(), time.Now(), r.metric("process_cpu_seconds_total")
 	profiled := r.profile()
@@ -287,12 +330,28 @@ func (r *rig) profile() <-chan error {
 }
 
 // topicBytes is the size of a topic's record batches on the broker's disk.
-func (r *rig) topicBytes(topic string) (sum int64) {
-	_ = filepath.Walk(filepath.Join(r.dir, "broker"), func(path string, info os.FileInfo, err error) error {
-		if err == nil && !info.IsDir() && strings.HasSuffix(path, ".dat") && strings.Contains(path, topic) {
+func (r *rig) topicBytes(topic string) int64 {
+	if !r.real {
+		return sizeOf(filepath.Join(r.dir, "broker"), topic)
+	}
+	admin, err := kadm.NewOptClient(kgo.SeedBrokers(strings.Split(r.brokers, ",")...))
+	r.must(err)
+	defer admin.Close()
+	dirs, err := admin.DescribeAllLogDirs(context.Background(), kadm.TopicsSet{topic: nil})
+	r.must(err)
+	var sum int64
+	dirs.Each(func(d kadm.DescribedLogDir) { sum += d.Size() })
+	return sum
+}
+
+// sizeOf sums the sizes of the files below a directory that have a text in their
+// paths and, for a topic's, hold records.
+func sizeOf(dir, part string) (sum int64) {
+	_ = filepath.Walk(dir, func(path string, info os.FileInfo, err error) error {
+		if err == nil && !info.IsDir() && (part == "" || strings.HasSuffix(path, ".dat") && strings.Contains(path, part)) {
 			sum += info.Size()
 		}
-		return nil
+		return nil // what vanishes meanwhile is not counted
 	})
 	return sum
 }
