@@ -5,10 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -24,7 +26,11 @@ type Options struct {
 	Properties map[string]string // beside and before ours, for each node
 	// Listener is the security protocol of clients and between brokers; "" means PLAINTEXT.
 	Listener string
-	Heap     string // of each node, as -Xmx takes it; "" means 768m
+	// Listeners are further ones for clients: security protocols by name, in lower case.
+	Listeners map[string]string
+	// SCRAM are users, as kafka-storage.sh format --add-scram takes them.
+	SCRAM []string
+	Heap  string // of each node, as -Xmx takes it; "" means 768m
 
 	// Ephemeral lets the data go with the processes, where Close will not be called.
 	Ephemeral bool
@@ -39,7 +45,8 @@ type Cluster struct {
 
 // Node is one process of a Cluster.
 type Node struct {
-	Addr string // host:port for clients
+	Addr      string            // host:port for clients
+	Listeners map[string]string // host:port of Options.Listeners
 
 	id         int
 	dir        string
@@ -76,12 +83,16 @@ func StartCluster(ctx context.Context, jars string, opts Options) (*Cluster, err
 
 func (c *Cluster) start(ctx context.Context, jars string, opts Options) error {
 	for id := 1; id <= opts.Nodes; id++ {
-		addresses, err := freeAddresses(2)
+		addresses, err := freeAddresses(2 + len(opts.Listeners))
 		if err != nil {
 			return err
 		}
-		c.Nodes = append(c.Nodes, &Node{Addr: addresses[0], controller: addresses[1], id: id, jars: jars, heap: opts.Heap,
-			ephemeral: opts.Ephemeral, dir: filepath.Join(c.dir, strconv.Itoa(id))})
+		n := &Node{Addr: addresses[0], Listeners: map[string]string{}, controller: addresses[1], id: id, jars: jars, heap: opts.Heap,
+			ephemeral: opts.Ephemeral, dir: filepath.Join(c.dir, strconv.Itoa(id))}
+		for i, name := range slices.Sorted(maps.Keys(opts.Listeners)) {
+			n.Listeners[name] = addresses[2+i]
+		}
+		c.Nodes = append(c.Nodes, n)
 	}
 	var voters []string
 	for _, n := range c.Nodes {
@@ -169,9 +180,13 @@ func (n *Node) format(ctx context.Context, voters string, opts Options) error {
 		"message.max.bytes":                                "33554432",
 		"controlled.shutdown.enable":                       "true",
 	}
-	for name, value := range opts.Properties {
-		properties[name] = value
+	for name, protocol := range opts.Listeners {
+		listener := strings.ToUpper(name)
+		properties["listeners"] += "," + listener + "://" + n.Listeners[name]
+		properties["advertised.listeners"] += "," + listener + "://" + n.Listeners[name]
+		properties["listener.security.protocol.map"] += "," + listener + ":" + protocol
 	}
+	maps.Copy(properties, opts.Properties)
 	var text strings.Builder
 	for name, value := range properties {
 		fmt.Fprintf(&text, "%s=%s\n", name, value)
@@ -184,7 +199,11 @@ func (n *Node) format(ctx context.Context, voters string, opts Options) error {
 			return err
 		}
 	}
-	cmd := exec.CommandContext(ctx, "java", append(n.jvm(), "kafka.tools.StorageTool", "format", "--cluster-id", clusterID, "--config", n.file("server.properties"))...)
+	args := append(n.jvm(), "kafka.tools.StorageTool", "format", "--cluster-id", clusterID, "--config", n.file("server.properties"))
+	for _, user := range opts.SCRAM {
+		args = append(args, "--add-scram", user)
+	}
+	cmd := exec.CommandContext(ctx, "java", args...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("format node %d: %w: %s", n.id, err, out)
 	}
