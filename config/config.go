@@ -72,8 +72,9 @@ type ClientTLS struct {
 	// Talk TLS to the brokers.
 	Enabled bool `yaml:"enabled" default:"false"`
 	// PEM file of the authorities that may sign the brokers' certificates; the system's where it is empty.
+	// This and the other files are read at each connection, so new ones need no restart.
 	CAFile string `yaml:"ca_file"`
-	// PEM file of our own certificate, for brokers that ask for one. Read at each connection, so a new one needs no restart.
+	// PEM file of our own certificate, for brokers that ask for one.
 	CertFile string `yaml:"cert_file"`
 	// PEM file of the key of `cert_file`.
 	KeyFile string `yaml:"key_file"`
@@ -89,7 +90,8 @@ type SASL struct {
 	Username string `yaml:"username"`
 	// Password; better in `password_file` or the environment.
 	Password Secret `yaml:"password"`
-	// File that holds the password; a line end at its end does not count.
+	// File that holds the password; a line end at its end does not count. Read at each connection, so a new
+	// one needs no restart.
 	PasswordFile string `yaml:"password_file"`
 }
 

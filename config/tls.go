@@ -9,7 +9,7 @@ import (
 )
 
 // Config returns the TLS configuration towards the brokers, nil if it is not
-// enabled. The certificate's files are read anew at each handshake.
+// enabled. It reads the files: ask for it at each connection.
 func (t ClientTLS) Config() (*tls.Config, error) {
 	if !t.Enabled {
 		return nil, nil

@@ -22,16 +22,12 @@ const startTimeout = 30 * time.Second
 
 // connect returns a client of the configured brokers; nothing is sent yet.
 func connect(cfg *config.Config, topics []string, log *slog.Logger) (*kafka.Client, error) {
-	tlsConfig, err := cfg.Kafka.TLS.Config()
-	if err != nil {
-		return nil, usageError(fmt.Errorf("kafka.tls: %w", err))
+	clientConfig := kafka.Config{Brokers: cfg.Kafka.Brokers, Topics: topics, Logger: log,
+		SASL: kafka.SASL{Mechanism: cfg.Kafka.SASL.Mechanism, Username: cfg.Kafka.SASL.Username, Password: cfg.Kafka.SASL.ReadPassword}}
+	if cfg.Kafka.TLS.Enabled {
+		clientConfig.TLS = cfg.Kafka.TLS.Config
 	}
-	password, err := cfg.Kafka.SASL.ReadPassword()
-	if err != nil {
-		return nil, usageError(fmt.Errorf("kafka.sasl: %w", err))
-	}
-	client, err := kafka.New(kafka.Config{Brokers: cfg.Kafka.Brokers, Topics: topics, TLS: tlsConfig, Logger: log,
-		SASL: kafka.SASL{Mechanism: cfg.Kafka.SASL.Mechanism, Username: cfg.Kafka.SASL.Username, Password: password}})
+	client, err := kafka.New(clientConfig)
 	if err != nil {
 		return nil, usageError(err)
 	}
@@ -59,6 +55,9 @@ func patiently(ctx context.Context, log *slog.Logger, what string, ask func() er
 		var decided *exitError
 		if err == nil || ctx.Err() != nil || errors.As(err, &decided) {
 			return err
+		}
+		if errors.Is(err, kafka.ErrAccess) {
+			return usageError(fmt.Errorf("%s: %w", what, err))
 		}
 		if errors.Is(err, stream.ErrFatal) || time.Now().After(deadline) {
 			return environmentError(fmt.Errorf("%s: %w", what, err))

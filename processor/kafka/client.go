@@ -24,8 +24,6 @@ import (
 	"github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
 	"github.com/segmentio/kafka-go/sasl"
-	"github.com/segmentio/kafka-go/sasl/plain"
-	"github.com/segmentio/kafka-go/sasl/scram"
 
 	"github.com/segmentd/segmentd/processor/stream"
 )
@@ -44,13 +42,6 @@ const (
 	requestTimeout = 10 * time.Second
 )
 
-// SASL says how to authenticate; the zero SASL does not.
-type SASL struct {
-	Mechanism string // "", "plain", "scram-sha-256" or "scram-sha-512"
-	Username  string
-	Password  string
-}
-
 // Config says how to reach a cluster.
 type Config struct {
 	Brokers  []string // host:port to begin with; at least one
@@ -58,8 +49,9 @@ type Config struct {
 	// Topics are those that are fetched from and produced to. The transport asks
 	// for the metadata of these alone; none means all topics of the cluster.
 	Topics []string
-	TLS    *tls.Config // nil: plain text
-	SASL   SASL
+	// TLS, asked at each connection, by several goroutines at once; nil: plain text.
+	TLS  func() (*tls.Config, error)
+	SASL SASL
 	// RequestTimeout bounds each request beyond the wait that it asks for; 0 means 10 s.
 	RequestTimeout time.Duration
 	Logger         *slog.Logger // nil discards
@@ -107,7 +99,7 @@ func New(cfg Config) (*Client, error) {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	c := &Client{cfg: cfg, addr: kafka.TCP(cfg.Brokers...), mechanism: mechanism, stop: stop}
+	c := &Client{cfg: cfg, addr: kafka.TCP(cfg.Brokers...), mechanism: mechanism, stop: stop, conns: connections{tls: cfg.TLS}}
 	c.transport = func(topics []string) *kafka.Transport { return c.newTransport(ctx, topics) }
 	c.data.Store(c.transport(cfg.Topics))
 	c.admin = c.data.Load()
@@ -126,20 +118,6 @@ func (c *Client) SetTopics(topics []string) {
 	c.data.Swap(c.transport(topics)).CloseIdleConnections()
 }
 
-func (s SASL) mechanism() (sasl.Mechanism, error) {
-	switch s.Mechanism {
-	case "":
-		return nil, nil
-	case "plain":
-		return plain.Mechanism{Username: s.Username, Password: s.Password}, nil
-	case "scram-sha-256":
-		return scram.Mechanism(scram.SHA256, s.Username, s.Password)
-	case "scram-sha-512":
-		return scram.Mechanism(scram.SHA512, s.Username, s.Password)
-	}
-	return nil, fmt.Errorf("kafka.sasl.mechanism %q: must be plain, scram-sha-256 or scram-sha-512", s.Mechanism)
-}
-
 func (c *Client) newTransport(ctx context.Context, topics []string) *kafka.Transport {
 	return &kafka.Transport{
 		Dial:           c.conns.dial,
@@ -148,7 +126,6 @@ func (c *Client) newTransport(ctx context.Context, topics []string) *kafka.Trans
 		MetadataTTL:    metadataTTL,
 		MetadataTopics: topics,
 		ClientID:       c.cfg.ClientID,
-		TLS:            c.cfg.TLS,
 		SASL:           c.mechanism,
 		Context:        ctx,
 	}
@@ -198,9 +175,10 @@ func roundTripOn[R protocol.Message](ctx context.Context, c *Client, t *kafka.Tr
 	return answer, nil
 }
 
-// noAnswer makes a connection's time-out the context's, which it has its
-// deadline from and may be ahead of.
+// noAnswer explains an error of the transport. It makes a connection's time-out
+// the context's, which it has its deadline from and may be ahead of.
 func noAnswer(err error) error {
+	err = explain(err)
 	if errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("kafka did not answer: %w: %w", context.DeadlineExceeded, err)
 	}
@@ -215,16 +193,18 @@ func (c *Client) adminClient() *kafka.Client {
 // connections remembers what is open, so that Close ends the requests in flight
 // too: the transport itself forgets them until they are answered.
 type connections struct {
+	tls func() (*tls.Config, error) // nil: plain text
+
 	mu     sync.Mutex
 	open   map[io.Closer]struct{} // guarded by mu
 	closed bool                   // guarded by mu
 }
 
-func (s *connections) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	d := net.Dialer{Timeout: dialTimeout}
-	conn, err := d.DialContext(ctx, network, address)
+// dial includes TLS, of which the library says less when it fails.
+func (s *connections) dial(ctx context.Context, _, address string) (net.Conn, error) {
+	conn, err := open(ctx, address, s.tls)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("connect to %s: %w", address, err)
 	}
 	tracked := &trackedConn{Conn: conn, owner: s}
 	if !s.add(tracked) {

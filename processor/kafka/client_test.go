@@ -31,12 +31,13 @@ func TestConfigIsChecked(t *testing.T) {
 
 func TestAuthentication(t *testing.T) {
 	server, client := certificate(t)
+	trust := func() (*tls.Config, error) { return client, nil }
 	k, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.EnableSASL(), kfake.TLS(server), kfake.SeedTopics(1, "t"),
 		kfake.Superuser("PLAIN", "p", "secret"), kfake.Superuser("SCRAM-SHA-256", "s2", "secret"), kfake.Superuser("SCRAM-SHA-512", "s5", "secret"))
 	must(t, err)
 	t.Cleanup(k.Close)
-	for _, s := range []kafka.SASL{{"plain", "p", "secret"}, {"scram-sha-256", "s2", "secret"}, {"scram-sha-512", "s5", "secret"}} {
-		c := newClientWith(t, kafka.Config{Brokers: k.ListenAddrs(), SASL: s, TLS: client})
+	for _, s := range []kafka.SASL{{"plain", "p", password("secret")}, {"scram-sha-256", "s2", password("secret")}, {"scram-sha-512", "s5", password("secret")}} {
+		c := newClientWith(t, kafka.Config{Brokers: k.ListenAddrs(), SASL: s, TLS: trust})
 		if _, err := c.Topics(context.Background()); err != nil {
 			t.Errorf("%s: %v", s.Mechanism, err)
 		}
@@ -45,12 +46,16 @@ func TestAuthentication(t *testing.T) {
 			cancel()
 			return nil
 		}))
-		s.Password = "wrong"
-		c = newClientWith(t, kafka.Config{Brokers: k.ListenAddrs(), SASL: s, TLS: client, RequestTimeout: time.Second})
+		s.Password = password("wrong")
+		c = newClientWith(t, kafka.Config{Brokers: k.ListenAddrs(), SASL: s, TLS: trust, RequestTimeout: time.Second})
 		if _, err := c.Topics(context.Background()); err == nil {
 			t.Errorf("%s: a wrong password is accepted", s.Mechanism)
 		}
 	}
+}
+
+func password(text string) func() (string, error) {
+	return func() (string, error) { return text, nil }
 }
 
 // certificate returns the configurations of a server and of clients that trust it.

@@ -48,8 +48,7 @@ func judge(code kafka.Error) verdict {
 		kafka.RebalanceInProgress, kafka.FencedInstanceID:
 		return verdictFenced
 	case kafka.TopicAuthorizationFailed, kafka.GroupAuthorizationFailed, kafka.ClusterAuthorizationFailed,
-		kafka.TransactionalIDAuthorizationFailed, kafka.SASLAuthenticationFailed, kafka.UnsupportedSASLMechanism,
-		kafka.UnsupportedVersion, kafka.UnsupportedForMessageFormat, kafka.UnsupportedCompressionType,
+		kafka.TransactionalIDAuthorizationFailed, kafka.UnsupportedVersion, kafka.UnsupportedForMessageFormat, kafka.UnsupportedCompressionType,
 		kafka.InvalidTransactionTimeout, kafka.MessageSizeTooLarge, kafka.RecordListTooLarge,
 		kafka.InvalidRecord, kafka.PolicyViolation, kafka.InvalidTopic, kafka.InvalidGroupId, kafka.InvalidRequiredAcks,
 		kafka.SecurityDisabled:
@@ -86,9 +85,17 @@ func fetchError(code int16) error {
 	}
 }
 
+// hopeless reports whether the same request would fail for the same reason at once.
+func hopeless(err error) bool {
+	return errors.Is(err, ErrClosed) || errors.Is(err, stream.ErrFatal) || errors.Is(err, ErrAccess)
+}
+
 // requestError wraps an error of the transport, ErrFatal where it says that the
 // broker does not want us.
 func requestError(err error) error {
+	if err = explain(err); err == nil {
+		return nil
+	}
 	var code kafka.Error
 	if errors.As(err, &code) && judge(code) == verdictFatal {
 		return fmt.Errorf("%w: %w", stream.ErrFatal, unwrapped(err))
@@ -117,7 +124,7 @@ func (c *Client) unreachable(ctx context.Context, err error) error {
 		return err
 	}
 	if _, cause := c.adminClient().Metadata(ctx, &kafka.MetadataRequest{}); cause != nil {
-		return fmt.Errorf("%w: %w", err, cause)
+		return fmt.Errorf("%w: %w", err, c.diagnosed(ctx, cause))
 	}
 	return err
 }

@@ -217,7 +217,7 @@ func (f *fetchCall) fetched(i int, p *parser, buf *stream.Buffer) stream.Fetched
 		}
 	}
 	if out.Err != nil {
-		out.Err = fmt.Errorf("fetch %s/%d at %d: %w", pos.Topic, pos.Partition, pos.Offset, requestError(out.Err))
+		out.Err = fmt.Errorf("fetch %s/%d at %d: %w", pos.Topic, pos.Partition, pos.Offset, denied(requestError(out.Err), onTopic("Read", pos.Topic)))
 	}
 	return out
 }

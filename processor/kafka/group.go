@@ -74,7 +74,7 @@ func (c *Client) RunGroup(ctx context.Context, cfg GroupConfig, fn func(context.
 	if c.closed.Load() {
 		return ErrClosed
 	}
-	conns := new(connections)
+	conns := &connections{tls: c.cfg.TLS}
 	cfg = cfg.withDefaults()
 	balancer := &sticky{cfg: cfg}
 	cg, err := kafka.NewConsumerGroup(c.groupConfig(cfg, conns, balancer))
@@ -104,7 +104,6 @@ func (c *Client) groupConfig(cfg GroupConfig, conns *connections, balancer *stic
 			ClientID:      c.cfg.ClientID,
 			Timeout:       dialTimeout,
 			DialFunc:      conns.dial,
-			TLS:           c.cfg.TLS,
 			SASLMechanism: c.mechanism,
 		},
 		GroupBalancers:         []kafka.GroupBalancer{balancer, ranged{cfg: cfg}},
@@ -165,6 +164,10 @@ func (m *member) run(ctx context.Context, fn func(context.Context, Generation) e
 // joinError logs an error after which the group tries again and returns others.
 func (m *member) joinError(err error) error {
 	var code kafka.Error
+	err = denied(explain(err), onGroup("Read", m.cfg.Group), onTopic("Read", m.cfg.Topic))
+	if errors.Is(err, stream.ErrFatal) {
+		return fmt.Errorf("join group %s: %w", m.cfg.Group, err)
+	}
 	if errors.As(err, &code) {
 		switch {
 		case judge(code) == verdictFatal, code == kafka.InconsistentGroupProtocol, code == kafka.InvalidSessionTimeout:

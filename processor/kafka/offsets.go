@@ -31,7 +31,7 @@ func (c *Client) GroupOffsets(ctx context.Context, group, topic string, n int32)
 		return offsets, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("offsets of group %s: %w", group, requestError(err))
+		return nil, fmt.Errorf("offsets of group %s: %w", group, denied(requestError(err), onGroup("Describe", group)))
 	}
 	for _, p := range res.Topics[topic] {
 		if p.Error != nil {

@@ -140,7 +140,7 @@ func (o *outbox) sendRound(ctx context.Context, lanes []*lane) error {
 		for _, l := range lanes {
 			repeat, err := o.settle(l)
 			if err != nil {
-				return fmt.Errorf("produce to %s/%d: %w", l.topic, l.partition, err)
+				return fmt.Errorf("produce to %s/%d: %w", l.topic, l.partition, denied(err, onTopic("Write", l.topic), onTransactions("Write", o.transactionalID)))
 			}
 			if repeat {
 				again = append(again, l)
@@ -181,7 +181,7 @@ func (o *outbox) settle(l *lane) (repeat bool, err error) {
 		return true, nil
 	case errors.As(l.err, &code):
 		return o.settleRefused(l, code)
-	case o.resend && !errors.Is(l.err, ErrClosed):
+	case o.resend && !hopeless(l.err):
 		l.tried = true
 		return true, nil
 	}

@@ -41,7 +41,7 @@ func (p *Producer) Send(ctx context.Context, messages []stream.Message) ([]strea
 	if !p.ready {
 		res, err := p.outbox.client.initProducer(ctx, TransactorConfig{})
 		if err != nil {
-			return nil, fmt.Errorf("init producer: %w", err)
+			return nil, fmt.Errorf("init producer: %w", denied(err, idempotence))
 		}
 		p.outbox.begin(producerState{id: res.ProducerID, epoch: res.ProducerEpoch})
 		p.ready = true

@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"slices"
 	"sort"
+	"strings"
 	"time"
 
 	"github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol"
 	"github.com/segmentio/kafka-go/protocol/listoffsets"
+	"github.com/segmentio/kafka-go/protocol/metadata"
 
 	"github.com/segmentd/segmentd/processor/stream"
 )
@@ -22,33 +25,85 @@ type Topic struct {
 }
 
 // Topics describes the topics that exist among those named; of all (but Kafka's
-// own) where none is named. What is not there is left out, without an error.
-// The answer may be a second old.
+// own, and those we may not see) where none is named. What is not there is left
+// out, without an error.
 func (c *Client) Topics(ctx context.Context, names ...string) (map[string]Topic, error) {
-	if c.closed.Load() {
-		return nil, ErrClosed
+	ask := request{Message: &metadataCall{names}}
+	res, err := roundTripOn[*metadataAnswer](ctx, c, c.admin, ask)
+	if isHangUp(err) { // the connection was idle, and its broker had ended it
+		res, err = roundTripOn[*metadataAnswer](ctx, c, c.admin, ask)
 	}
-	res, err := c.adminClient().Metadata(ctx, &kafka.MetadataRequest{Topics: names})
 	if err != nil {
-		return nil, fmt.Errorf("describe topics: %w", requestError(err))
+		return nil, fmt.Errorf("describe topics: %w", requestError(c.diagnosed(ctx, err)))
+	}
+	if err := c.awaitCluster(ctx); err != nil {
+		return nil, fmt.Errorf("describe topics: %w", err)
 	}
 	topics := make(map[string]Topic, len(res.Topics))
+	var hidden []string
 	for _, t := range res.Topics {
-		switch {
-		case errors.Is(t.Error, kafka.UnknownTopicOrPartition), t.Internal:
+		switch code := kafka.Error(t.ErrorCode); {
+		case code == kafka.UnknownTopicOrPartition, t.IsInternal:
 			continue
-		case t.Error != nil:
-			return nil, fmt.Errorf("describe topic %s: %w", t.Name, requestError(t.Error))
+		case code == kafka.TopicAuthorizationFailed:
+			hidden = append(hidden, t.Name)
+			continue
+		case code != 0:
+			return nil, fmt.Errorf("describe topic %s: %w", t.Name, requestError(code))
 		}
 		topics[t.Name] = describe(t)
+	}
+	if len(hidden) > 0 {
+		slices.Sort(hidden)
+		return nil, fmt.Errorf("describe topics: %w", denied(kafka.TopicAuthorizationFailed, onTopic("Describe", strings.Join(hidden, ", "))))
 	}
 	return topics, nil
 }
 
-func describe(t kafka.Topic) Topic {
+// awaitCluster waits until the library has heard of the cluster, too, as other
+// requests need it: after a failure it does not ask again for up to a second.
+func (c *Client) awaitCluster(ctx context.Context) error {
+	for wait := newBackoff(); ; {
+		_, err := c.adminClient().Metadata(ctx, &kafka.MetadataRequest{})
+		if err == nil || c.closed.Load() {
+			return requestError(err)
+		}
+		if over := wait.sleep(ctx); over != nil {
+			return requestError(err)
+		}
+	}
+}
+
+// metadataCall asks a broker. The library would answer metadata.Request from what
+// it knows, in which topics that we may not see are just not there.
+type metadataCall struct{ names []string } // nil: all
+
+type metadataAnswer struct{ *metadata.Response }
+
+func (*metadataCall) ApiKey() protocol.ApiKey { return protocol.Metadata }
+
+// Split implements protocol.Splitter.
+func (m *metadataCall) Split(protocol.Cluster) ([]protocol.Message, protocol.Merger, error) {
+	return []protocol.Message{&metadata.Request{TopicNames: m.names}}, m, nil
+}
+
+// Merge implements protocol.Merger.
+func (*metadataCall) Merge(_ []protocol.Message, results []any) (protocol.Message, error) {
+	msg, err := protocol.Result(results[0])
+	if err != nil {
+		return nil, err
+	}
+	res, ok := msg.(*metadata.Response)
+	if !ok {
+		return nil, fmt.Errorf("kafka answered %T to a request for metadata", msg)
+	}
+	return &metadataAnswer{res}, nil
+}
+
+func describe(t metadata.ResponseTopic) Topic {
 	d := Topic{Name: t.Name, Partitions: int32(len(t.Partitions))}
 	if len(t.Partitions) > 0 {
-		d.ReplicationFactor = len(t.Partitions[0].Replicas)
+		d.ReplicationFactor = len(t.Partitions[0].ReplicaNodes)
 	}
 	return d
 }
@@ -81,7 +136,7 @@ func (c *Client) CreateTopics(ctx context.Context, topics []NewTopic) (created [
 		case err == nil:
 			created = append(created, t.Name)
 		case !errors.Is(err, kafka.TopicAlreadyExists):
-			problems = append(problems, fmt.Errorf("create topic %s: %w", t.Name, requestError(err)))
+			problems = append(problems, fmt.Errorf("create topic %s: %w", t.Name, denied(requestError(err), onTopic("Create", t.Name))))
 		}
 	}
 	return created, errors.Join(problems...)
@@ -104,7 +159,7 @@ func (c *Client) WaitTopics(ctx context.Context, names ...string) error {
 		if err == nil && len(missing) == 0 {
 			return nil
 		}
-		if errors.Is(err, ErrClosed) || errors.Is(err, stream.ErrFatal) {
+		if hopeless(err) {
 			return err
 		}
 		if over := wait.sleep(ctx); over != nil {
@@ -123,6 +178,9 @@ func (c *Client) withoutLeader(ctx context.Context, names []string) (missing []s
 		return names, requestError(err)
 	}
 	for _, t := range res.Topics {
+		if errors.Is(t.Error, kafka.TopicAuthorizationFailed) {
+			return names, denied(t.Error, onTopic("Describe", t.Name))
+		}
 		led := t.Error == nil && len(t.Partitions) > 0 &&
 			!slices.ContainsFunc(t.Partitions, func(p kafka.Partition) bool { return p.Leader.Host == "" })
 		if !led {
@@ -146,7 +204,7 @@ func (c *Client) Configs(ctx context.Context, topic string) (map[string]string, 
 	configs := map[string]string{}
 	for _, r := range res.Resources {
 		if r.Error != nil {
-			return nil, fmt.Errorf("describe settings of topic %s: %w", topic, asTopicError(r.Error))
+			return nil, fmt.Errorf("describe settings of topic %s: %w", topic, denied(asTopicError(r.Error), onTopic("DescribeConfigs", topic)))
 		}
 		for _, e := range r.ConfigEntries {
 			configs[e.ConfigName] = e.ConfigValue
@@ -241,7 +299,7 @@ func (c *Client) listOffsets(ctx context.Context, topic string, n int32, q offse
 	for _, t := range res.Topics {
 		for _, p := range t.Partitions {
 			if p.ErrorCode != 0 {
-				return nil, fmt.Errorf("partition %d: %w", p.Partition, fetchError(p.ErrorCode))
+				return nil, fmt.Errorf("partition %d: %w", p.Partition, denied(fetchError(p.ErrorCode), onTopic("Describe", topic)))
 			}
 			if p.Partition >= 0 && p.Partition < n {
 				offsets[p.Partition] = p.Offset

@@ -67,7 +67,7 @@ func (t *Transactor) Init(ctx context.Context) error {
 	t.state = stateFailed
 	res, err := t.client.initProducer(ctx, t.cfg)
 	if err != nil {
-		return fmt.Errorf("init transactional id %s: %w", t.cfg.TransactionalID, err)
+		return fmt.Errorf("init transactional id %s: %w", t.cfg.TransactionalID, denied(err, t.right()))
 	}
 	t.outbox.begin(producerState{id: res.ProducerID, epoch: res.ProducerEpoch, txn: true})
 	t.state = stateReady
@@ -96,7 +96,7 @@ func (c *Client) initProducer(ctx context.Context, cfg TransactorConfig) (*initp
 			err = code
 		}
 		err = requestError(c.unreachable(ctx, err))
-		if errors.Is(err, ErrClosed) || errors.Is(err, stream.ErrFatal) {
+		if hopeless(err) {
 			return nil, err
 		}
 		if over := wait.sleep(ctx); over != nil {
@@ -125,6 +125,9 @@ func (t *Transactor) Produce(ctx context.Context, messages []stream.Message) ([]
 	return produced, nil
 }
 
+// right is what all of it needs.
+func (t *Transactor) right() right { return onTransactions("Write", t.cfg.TransactionalID) }
+
 // failed leaves only Init allowed.
 func (t *Transactor) failed(err error) error {
 	t.state = stateFailed
@@ -147,16 +150,19 @@ func (t *Transactor) join(ctx context.Context) error {
 		return nil
 	}
 	t.state = stateOpen
+	var topic string
 	err := t.ask(ctx, &t.txn, func(ctx context.Context, at coordinator) (kafka.Error, error) {
 		req.coordinator = at
 		res, err := roundTrip[*addpartitionstotxn.Response](ctx, t.client, req, 0)
 		if err != nil {
 			return 0, err
 		}
-		return addPartitionsOutcome(res), nil
+		code, worst := addPartitionsOutcome(res)
+		topic = worst
+		return code, nil
 	})
 	if err != nil {
-		return fmt.Errorf("add partitions to the transaction: %w", err)
+		return fmt.Errorf("add partitions to the transaction: %w", denied(err, onTopic("Write", topic), t.right()))
 	}
 	for _, l := range t.outbox.used {
 		l.joined = true
@@ -178,16 +184,15 @@ func (r *addPartitionsRequest) add(tp topicPartition) {
 // with one that was not; kafka-go knows it by the wrong name.
 const notAttempted kafka.Error = 55
 
-func addPartitionsOutcome(res *addpartitionstotxn.Response) kafka.Error {
-	var worst kafka.Error
-	for _, topic := range res.Results {
-		for _, p := range topic.Results {
+func addPartitionsOutcome(res *addpartitionstotxn.Response) (worst kafka.Error, topic string) {
+	for _, t := range res.Results {
+		for _, p := range t.Results {
 			if code := kafka.Error(p.ErrorCode); code != 0 && (worst == 0 || worst == notAttempted) {
-				worst = code
+				worst, topic = code, t.Name
 			}
 		}
 	}
-	return worst
+	return worst, topic
 }
 
 // SendOffsets implements stream.Transactor. Where the group's generation is over
@@ -198,7 +203,7 @@ func (t *Transactor) SendOffsets(ctx context.Context, member stream.GroupMember,
 	}
 	t.state = stateOpen
 	if err := t.addOffsets(ctx, member.Group); err != nil {
-		return t.failed(fmt.Errorf("add group offsets to the transaction: %w", err))
+		return t.failed(fmt.Errorf("add group offsets to the transaction: %w", denied(err, onGroup("Read", member.Group), t.right())))
 	}
 	if err := t.commitOffsets(ctx, member, offsets); err != nil {
 		if errors.Is(err, stream.ErrFenced) {
@@ -239,14 +244,18 @@ func (t *Transactor) commitOffsets(ctx context.Context, member stream.GroupMembe
 		req.add(pos)
 	}
 	t.group.rename(member.Group)
-	return t.ask(ctx, &t.group, func(ctx context.Context, at coordinator) (kafka.Error, error) {
+	var topic string
+	err := t.ask(ctx, &t.group, func(ctx context.Context, at coordinator) (kafka.Error, error) {
 		req.coordinator = at
 		res, err := roundTrip[*txnoffsetcommit.Response](ctx, t.client, req, 0)
 		if err != nil {
 			return 0, err
 		}
-		return offsetCommitOutcome(res), nil
+		code, refused := offsetCommitOutcome(res)
+		topic = refused
+		return code, nil
 	})
+	return denied(err, onTopic("Read", topic), onGroup("Read", member.Group), t.right())
 }
 
 func (r *txnOffsetCommitRequest) add(pos stream.Position) {
@@ -260,15 +269,15 @@ func (r *txnOffsetCommitRequest) add(pos stream.Position) {
 	r.Topics = append(r.Topics, txnOffsetTopic{Name: pos.Topic, Partitions: []txnOffsetPartition{part}})
 }
 
-func offsetCommitOutcome(res *txnoffsetcommit.Response) kafka.Error {
-	for _, topic := range res.Topics {
-		for _, p := range topic.Partitions {
+func offsetCommitOutcome(res *txnoffsetcommit.Response) (code kafka.Error, topic string) {
+	for _, t := range res.Topics {
+		for _, p := range t.Partitions {
 			if p.ErrorCode != 0 {
-				return kafka.Error(p.ErrorCode)
+				return kafka.Error(p.ErrorCode), t.Name
 			}
 		}
 	}
-	return 0
+	return 0, ""
 }
 
 // Commit implements stream.Transactor; where nothing is open it does nothing.
@@ -309,7 +318,7 @@ func (t *Transactor) end(ctx context.Context, commit bool) error {
 		return kafka.Error(res.ErrorCode), nil
 	})
 	if err != nil {
-		return err
+		return denied(err, t.right())
 	}
 	t.state = stateReady
 	for _, l := range t.outbox.lanes {
@@ -334,8 +343,7 @@ func (t *Transactor) ask(ctx context.Context, r *role, send func(context.Context
 
 func (t *Transactor) askOnce(ctx context.Context, r *role, send func(context.Context, coordinator) (kafka.Error, error)) (repeat bool, err error) {
 	if err := r.find(ctx, t.client); err != nil {
-		repeat = !errors.Is(err, ErrClosed) && !errors.Is(err, stream.ErrFatal)
-		return repeat, fmt.Errorf("find the coordinator: %w", err)
+		return !hopeless(err), fmt.Errorf("find the coordinator: %w", err)
 	}
 	code, err := send(ctx, coordinator{r.node})
 	switch {
