@@ -138,5 +138,5 @@ func (c *Config) forget(path string) {
 
 // Warnings are what is allowed and yet deserves a line in the log at start.
 func (c *Config) Warnings() []string {
-	return append(slices.Clone(c.warnings), c.risks()...)
+	return slices.Concat(c.warnings, c.risks(), c.exposed())
 }

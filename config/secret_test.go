@@ -31,6 +31,36 @@ func TestSecretIsNeverPrinted(t *testing.T) {
 	}
 }
 
+// TestExposedFiles finds the files that others can read, the one with the
+// password in it among them.
+func TestExposedFiles(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"open", "closed", "c.yaml"} {
+		write(t, dir, name, "kafka: {sasl: {mechanism: plain, username: u, password: p}}\n")
+	}
+	file := func(name string) string { return filepath.Join(dir, name) }
+	for name, mode := range map[string]os.FileMode{"open": 0o644, "closed": 0o640, "c.yaml": 0o604} {
+		if err := os.Chmod(file(name), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cfg, err := Load(Sources{Environ: []string{"SEGMENTD_CONFIG=" + file("c.yaml"), "SEGMENTD_SECRET_FILE=" + file("open"),
+		"SEGMENTD_HTTP_TLS_KEY_FILE=" + file("closed"), "SEGMENTD_KAFKA_TLS_KEY_FILE=" + file("absent"), "SEGMENTD_KAFKA_TLS_ENABLED=true"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	warnings := strings.Join(cfg.exposed(), "\n")
+	for _, want := range []string{"secret_file: every user of this machine can read " + file("open") + " (mode 644)",
+		"kafka.sasl.password: every user of this machine can read " + file("c.yaml") + " (mode 604)"} {
+		if !strings.Contains(warnings, want) {
+			t.Errorf("no warning %q in\n%s", want, warnings)
+		}
+	}
+	if n := len(cfg.exposed()); n != 2 {
+		t.Errorf("%d warnings:\n%s", n, warnings)
+	}
+}
+
 func TestEmbeddedSecretIsMadeOnce(t *testing.T) {
 	cfg := Default()
 	cfg.Embedded = true
