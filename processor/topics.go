@@ -32,6 +32,9 @@ type TopicSpec struct {
 	Name       string
 	Partitions int32 // 0: as many as the inputs have
 	Configs    map[string]string
+	// Read says that processing reads the topic too, beside writing to it, and
+	// Checked that its settings must be as they are here.
+	Read, Checked bool
 }
 
 // Retention and compaction of the topics we own (CONTRACT.md, Configuration).
@@ -51,12 +54,17 @@ func (t Topics) Specs(set *rules.Set) []TopicSpec {
 	}
 	deleted := func(ms string) map[string]string { return owned("delete", "retention.ms", ms) }
 	compacted := func() map[string]string { return owned("compact", "max.compaction.lag.ms", oneDayMs) }
-	specs := []TopicSpec{{t.Changelog(), 0, compacted()}, {t.Rejected(), 0, deleted(sevenDaysMs)}, {t.Rules(), 1, compacted()}}
+	specs := []TopicSpec{
+		{Name: t.Changelog(), Configs: compacted(), Read: true, Checked: true},
+		{Name: t.Rejected(), Configs: deleted(sevenDaysMs)},
+		{Name: t.Rules(), Partitions: 1, Configs: compacted(), Read: true, Checked: true},
+	}
 	seen := map[string]bool{}
 	for _, output := range append([]string{""}, outputs(set)...) {
 		if !seen[output] {
 			seen[output] = true
-			specs = append(specs, TopicSpec{t.Changes(output), 0, deleted(thirtyDaysMs)}, TopicSpec{t.Members(output), 0, compacted()})
+			// Members are counted before rules remove segments.
+			specs = append(specs, TopicSpec{Name: t.Changes(output), Configs: deleted(thirtyDaysMs)}, TopicSpec{Name: t.Members(output), Configs: compacted(), Read: true})
 		}
 	}
 	return specs

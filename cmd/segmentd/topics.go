@@ -27,8 +27,9 @@ func topicsCommand() command {
 	return command{
 		name: "topics", summary: "Show or create the topics that a configuration needs",
 		details: `
-Lists every topic, the settings it needs beside what is there, and the ACLs segmentd needs. With --create, topics that
-are missing (the inputs too) are created. With brokers it compares; without, it lists what is needed.`,
+Lists every topic, the settings it needs beside what is there, and the ACLs that 'segmentd run' needs: no more, where
+Read and Write imply Describe, as they do in Kafka. With --create, topics that are missing (the inputs too) are created.
+With brokers it compares; without, it lists what is needed.`,
 		setup: func(fs *pflag.FlagSet) func(context.Context, *invocation) error {
 			var f topicsFlags
 			config.AddFlags(fs)
@@ -79,23 +80,16 @@ func (f *topicsFlags) run(ctx context.Context, inv *invocation, cfg *config.Conf
 func neededTopics(cfg *config.Config, set *rules.Set) []topicRow {
 	var rows []topicRow
 	for _, in := range cfg.Inputs {
-		row := topicRow{Topic: in.Topic, Partitions: int32(cfg.Topics.Partitions), Settings: map[string]string{}, ACLs: []string{"Read", "Describe", "DescribeConfigs"}}
+		row := topicRow{Topic: in.Topic, Partitions: int32(cfg.Topics.Partitions), Settings: map[string]string{}, ACLs: inputOperations(cfg, in)}
 		if in.Kind == config.KindDecision {
 			row.Settings["cleanup.policy"] = "delete"
-			row.ACLs = append(row.ACLs, "Write") // decisions on the wrong partition are passed on
 		}
 		rows = append(rows, row)
 	}
 	topics := processor.Topics{Group: cfg.Group}
 	for _, spec := range topics.Specs(set) {
 		row := topicRow{Topic: spec.Name, Partitions: cmp.Or(spec.Partitions, int32(cfg.Topics.Partitions)), Settings: spec.Configs,
-			ACLs: []string{"Write", "Describe"}, alone: spec.Partitions != 0}
-		switch {
-		case spec.Name == topics.Changelog(), spec.Name == topics.Rules():
-			row.ACLs = []string{"Read", "Write", "Describe", "DescribeConfigs"}
-		case strings.HasSuffix(spec.Name, topics.Members("")[len(cfg.Group):]):
-			row.ACLs = []string{"Read", "Write", "Describe"} // members are counted before rules remove segments
-		}
+			ACLs: ownedOperations(cfg, spec), alone: spec.Partitions != 0}
 		rows = append(rows, row)
 	}
 	return rows
@@ -158,8 +152,8 @@ func (f *topicsFlags) print(inv *invocation, cfg *config.Config, rows []topicRow
 		e.SetIndent("", "  ")
 		return e.Encode(struct {
 			Topics []topicRow `json:"topics"`
-			ACLs   []string   `json:"acls"`
-		}{rows, groupACLs(cfg)})
+			ACLs   []acl      `json:"acls"`
+		}{rows, neededACLs(cfg, rows)})
 	case "strimzi":
 		return printStrimzi(inv, cfg, rows)
 	}
@@ -171,8 +165,7 @@ func (f *topicsFlags) print(inv *invocation, cfg *config.Config, rows []topicRow
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(inv.out, "\nFurther ACLs: %s\n", strings.Join(groupACLs(cfg), "; "))
-	return err
+	return printFurtherACLs(inv.out, cfg)
 }
 
 func (r topicRow) state() string {
@@ -187,15 +180,6 @@ func (r topicRow) state() string {
 	return "ok"
 }
 
-// groupACLs are what is needed beside topics.
-func groupACLs(cfg *config.Config) []string {
-	return []string{
-		"Group " + cfg.Group + ": Read, Describe",
-		"TransactionalId " + cfg.Group + "-* (prefixed): Write, Describe",
-		"Cluster: IdempotentWrite" + map[bool]string{true: ", Create"}[cfg.Topics.Create],
-	}
-}
-
 func settingsText(settings map[string]string) string {
 	var all []string
 	for _, key := range slices.Sorted(maps.Keys(settings)) {
@@ -204,7 +188,7 @@ func settingsText(settings map[string]string) string {
 	return strings.Join(all, ",")
 }
 
-// printStrimzi writes KafkaTopic resources.
+// printStrimzi writes KafkaTopic resources and the KafkaUser that may use them.
 func printStrimzi(inv *invocation, cfg *config.Config, rows []topicRow) error {
 	for _, r := range rows {
 		fmt.Fprintf(inv.out, "---\napiVersion: kafka.strimzi.io/v1\nkind: KafkaTopic\nmetadata:\n  name: %s\n  labels:\n    strimzi.io/cluster: kafka\nspec:\n  topicName: %s\n  partitions: %d\n",
@@ -219,5 +203,5 @@ func printStrimzi(inv *invocation, cfg *config.Config, rows []topicRow) error {
 			fmt.Fprintf(inv.out, "    %s: %q\n", key, r.Settings[key])
 		}
 	}
-	return nil
+	return printStrimziUser(inv.out, cfg, neededACLs(cfg, rows))
 }

@@ -58,7 +58,7 @@ func verify(ctx context.Context, inv *invocation, cfg *config.Config) error {
 		}
 	}
 	if read == 0 {
-		return inputError(fmt.Errorf("group %s has no changes topic on these brokers", cfg.Group))
+		return inputError(fmt.Errorf("group %s has no changes topic on these brokers that this user may read", cfg.Group))
 	}
 	v.finish()
 	fmt.Fprintf(inv.out, "%s of %s on %s: %s\n", count(v.changes, "change"), count(len(v.subjects), "subject"), count(read, "topic"), count(v.faults, "fault"))
