@@ -106,8 +106,8 @@ func (p *partition) run(ctx context.Context) error {
 			failures = 0
 		}
 		level := slog.LevelWarn
-		if failures == 0 {
-			level = slog.LevelInfo // as after the creation of topics: leaders are not known everywhere yet
+		if failures == 0 || failures < quietFences && errors.Is(err, stream.ErrFenced) {
+			level = slog.LevelInfo // leaders of new topics are not known everywhere yet; a generation is ending
 		}
 		p.log.Log(ctx, level, "partition recovers", "error", err, "failures", failures+1)
 		if err := sleep(ctx, backoff(failures)); err != nil {
@@ -115,6 +115,10 @@ func (p *partition) run(ctx context.Context) error {
 		}
 	}
 }
+
+// quietFences is after how many failures, about ten seconds, it is worth a warning
+// that a partition is not ours and our generation does not end.
+const quietFences = 8
 
 // session recovers and then processes batch after batch.
 func (p *partition) session(ctx context.Context) error {
