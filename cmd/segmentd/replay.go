@@ -59,7 +59,7 @@ func (f *replayInput) config(inv *invocation) (replay.Config, error) {
 		return replay.Config{}, usagef("--timestamp-unit: %w", err)
 	}
 	return replay.Config{Core: core.Config{DedupeWindow: f.dedupe}, Until: until, AssumeConsent: f.assume,
-		Decoder: wire.DecoderOptions{TimestampUnit: unit, MaxRecordBytes: maxReplayRecordBytes},
+		Decoder: wire.DecoderOptions{TimestampUnit: unit, UnitSetting: "--timestamp-unit ", MaxRecordBytes: maxReplayRecordBytes},
 		Problem: func(file string, line int64, what string) { fmt.Fprintf(inv.err, "%s:%d: %s\n", file, line, what) }}, nil
 }
 

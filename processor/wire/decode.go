@@ -23,6 +23,7 @@ import (
 const (
 	DefaultMaxRecordBytes = 1 << 20 // Kafka's own default bound of a batch (message.max.bytes)
 	DefaultMaxFutureSkew  = 5 * time.Minute
+	DefaultUnitSetting    = "timestamp_unit: " // in the configuration's block of the input
 )
 
 // InputFormat says which formats an event input may hold.
@@ -64,6 +65,7 @@ type DecoderOptions struct {
 	Purposes       []string      // declared purposes: decisions on others are rejected
 	Format         InputFormat   // of events: auto
 	TimestampUnit  TimestampUnit // of all timestamps: RFC 3339
+	UnitSetting    string        // what hints tell to set for another unit, up to its name: "timestamp_unit: "
 	MaxFutureSkew  time.Duration // how far an event may lie ahead of its arrival: 5m
 	MaxRecordBytes int           // larger values are rejected: 1 MiB
 	AnyKey         bool          // do not compare the record's key with the subject's id
@@ -101,6 +103,7 @@ type Decoder struct {
 func NewDecoder(opts DecoderOptions) *Decoder {
 	opts.MaxFutureSkew = cmp.Or(opts.MaxFutureSkew, DefaultMaxFutureSkew)
 	opts.MaxRecordBytes = cmp.Or(opts.MaxRecordBytes, DefaultMaxRecordBytes)
+	opts.UnitSetting = cmp.Or(opts.UnitSetting, DefaultUnitSetting)
 	d := &Decoder{
 		opts:       opts,
 		properties: newRoot(opts.Fields.Properties, opts.Fields.Slots),

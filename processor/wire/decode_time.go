@@ -84,7 +84,7 @@ func (d *Decoder) instant(raw []byte) (at subject.Instant, wrong string) {
 		return d.epoch(raw)
 	}
 	if raw[0] != '"' {
-		return 0, "is " + scan.KindOf(raw) + unitHint(raw)
+		return 0, "is " + scan.KindOf(raw) + d.unitHint(raw)
 	}
 	return parseRFC3339(d.unquote(raw))
 }
@@ -136,7 +136,7 @@ const (
 )
 
 // unitHint guesses the unit of a number where text is expected.
-func unitHint(raw []byte) string {
+func (d *Decoder) unitHint(raw []byte) string {
 	v := number(raw)
 	if v.Kind() != subject.NumberKind {
 		return ", not a string"
@@ -148,7 +148,7 @@ func unitHint(raw []byte) string {
 	case n.Cmp(subject.Int(leastMilliseconds)) >= 0:
 		unit = Milliseconds
 	}
-	return "; set timestamp_unit: " + unit.String()
+	return "; set " + d.opts.UnitSetting + unit.String()
 }
 
 // epoch reads a count of the configured unit since the Unix epoch.
