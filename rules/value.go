@@ -232,10 +232,7 @@ func toTimestamp(v subject.Value) subject.Value {
 	case subject.Time:
 		return v
 	case subject.String:
-		if t, err := time.Parse(time.DateOnly, v.Str()); err == nil {
-			return subject.OfTime(subject.FromTime(t))
-		}
-		if at, err := subject.ParseInstant(v.Str()); err == nil {
+		if at, err := subject.ParseDateOrInstant(v.Str()); err == nil {
 			return subject.OfTime(at)
 		}
 	case subject.NumberKind:

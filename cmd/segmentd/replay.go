@@ -37,7 +37,7 @@ type replayInput struct {
 }
 
 func (f *replayInput) addFlags(fs *pflag.FlagSet) {
-	fs.StringVar(&f.until, "until", "", "move the clock on to this instant at the end (RFC 3339)")
+	fs.StringVar(&f.until, "until", "", "move the clock on to this instant at the end (RFC 3339, or a date for its midnight UTC)")
 	fs.StringSliceVar(&f.assume, "assume-consent", nil, "purposes to which every subject counts as having consented before its first input")
 	fs.BoolVar(&f.lenient, "lenient", false, "exit 0 although lines were skipped")
 	fs.StringVar(&f.unit, "timestamp-unit", "rfc3339", "what timestamps are: rfc3339, s, ms or us (without --config)")
@@ -142,9 +142,9 @@ func (f *replayInput) untilInstant() (subject.Instant, error) {
 	if f.until == "" {
 		return subject.Never, nil
 	}
-	t, err := subject.ParseInstant(f.until)
+	t, err := subject.ParseDateOrInstant(f.until)
 	if err != nil {
-		return 0, usagef("--until %q: %w", f.until, err)
+		return 0, usagef("--until %q: %w; write 2026-01-31T10:00:00Z, or a date for its midnight (UTC)", f.until, err)
 	}
 	return t, nil
 }

@@ -186,25 +186,17 @@ func (r *reader) text(v rules.YAMLValue, what string) string {
 
 // instant reads RFC 3339 or a date, which stands for its first instant in UTC.
 func (r *reader) instant(at rules.Place, text string) subject.Instant {
-	t, ok := parseInstant(text)
-	if !ok {
+	t, err := subject.ParseDateOrInstant(text)
+	if err != nil {
 		at.Errorf("'%s' is no instant: write 2026-01-31T10:00:00Z, or a date for its midnight (UTC)", text)
 	}
 	return t
 }
 
-func parseInstant(text string) (subject.Instant, bool) {
-	if t, err := time.Parse(time.DateOnly, text); err == nil {
-		return subject.FromTime(t), true
-	}
-	t, err := subject.ParseInstant(text)
-	return t, err == nil
-}
-
 // moment reads an instant, or a duration: with a sign in records, of which
 // "-2h" happened two hours before the test's clock.
 func (r *reader) moment(at rules.Place, text string, signed bool) moment {
-	if t, ok := parseInstant(text); ok {
+	if t, err := subject.ParseDateOrInstant(text); err == nil {
 		return moment{at: t, absolute: true}
 	}
 	digits, sign := text, time.Duration(1)

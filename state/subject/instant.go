@@ -104,6 +104,15 @@ func ParseInstant(s string) (Instant, error) {
 	return at, nil
 }
 
+// ParseDateOrInstant reads what ParseInstant does, or a date, which stands for
+// its midnight in UTC.
+func ParseDateOrInstant(s string) (Instant, error) {
+	if t, err := time.Parse(time.DateOnly, s); err == nil {
+		return FromTime(t), nil
+	}
+	return ParseInstant(s)
+}
+
 // shaped reports whether s has room for a date and a time, and none of what
 // package time lets pass: an hour of one digit, a comma before the fraction.
 func shaped(s string) bool {

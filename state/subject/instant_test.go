@@ -38,6 +38,23 @@ func TestParseInstant(t *testing.T) {
 	}
 }
 
+func TestParseDateOrInstant(t *testing.T) {
+	for text, want := range map[string]string{
+		"2026-01-31":                "2026-01-31T00:00:00Z",
+		"0000-01-01":                "0000-01-01T00:00:00Z",
+		"2026-01-31T10:00:00+02:00": "2026-01-31T08:00:00Z",
+	} {
+		if at, err := ParseDateOrInstant(text); err != nil || at.String() != want {
+			t.Errorf("%s reads as %v (%v), want %s", text, at, err, want)
+		}
+	}
+	for _, text := range []string{"", "2026-02-30", "2026-1-31", "2026-01-31Z", "10000-01-01", " 2026-01-31"} {
+		if at, err := ParseDateOrInstant(text); !errors.Is(err, ErrTimestamp) {
+			t.Errorf("%q reads as %v (%v), want %v", text, at, err, ErrTimestamp)
+		}
+	}
+}
+
 func TestInstantsSaturate(t *testing.T) {
 	for _, c := range []struct {
 		t    Instant
