@@ -146,8 +146,16 @@ func (c command) help(w io.Writer) {
 		fmt.Fprintf(w, "\n%s\n", strings.TrimSpace(c.details))
 	}
 	if fs.HasFlags() {
-		fmt.Fprintf(w, "\nFlags:\n%s", fs.FlagUsagesWrapped(110))
+		fmt.Fprintf(w, "\nFlags:\n%s", flagUsages(fs))
 	}
+}
+
+// flagUsages describes the flags in two columns. The library aligns them by
+// bytes, so that it is given one of a single byte for the ellipsis.
+func flagUsages(fs *pflag.FlagSet) string {
+	const ellipsis, stand = "…", "\x01"
+	fs.VisitAll(func(f *pflag.Flag) { f.Usage = strings.ReplaceAll(f.Usage, ellipsis, stand) })
+	return strings.ReplaceAll(fs.FlagUsagesWrapped(110), stand, ellipsis)
 }
 
 func help(args []string, std streams) int {
