@@ -173,7 +173,7 @@ func TestRefusedChangesOfRules(t *testing.T) {
 		name, text, says string
 		allow            bool
 	}{
-		{"a removal", afterRules, "removes segments that hold members, or moves them to another purpose or output: gone (1 members)", false},
+		{"a removal", afterRules, "removes segments that hold members, or moves them to another purpose or output: gone (1 member)", false},
 		{"an older revision", strings.Replace(afterRules, "revision: 4", "revision: 2", 1), "its revision 2 is lower than 3", true},
 	} {
 		_, err := r.reload(c.text, c.allow)
@@ -202,7 +202,7 @@ func TestRefusedChangesOfRules(t *testing.T) {
 	log := len(l.readTopic(Topics{l.cfg.Group}.Changelog()))
 	l.set = loadRules(t, afterRules)
 	var configured *ConfigError
-	if err := l.start().fails(); !errors.As(err, &configured) || !strings.Contains(err.Error(), "gone (1 members)") {
+	if err := l.start().fails(); !errors.As(err, &configured) || !strings.Contains(err.Error(), "gone (1 member)") {
 		t.Errorf("the start with a removal: %v", err)
 	}
 	l.set = loadRules(t, strings.Replace(beforeRules, "revision: 3", "revision: 1", 1))

@@ -214,7 +214,7 @@ func TestChangelogOfAnotherConfiguration(t *testing.T) {
 		parts  []string
 	}{
 		{"secret", func(l *lab) { l.secret = "another secret of sixteen bytes" }, []string{"the secret is not the one", "give the same secret as before", "SEGMENTD_SECRET", "use another group"}},
-		{"rules", func(l *lab) { l.set = loadRules(l.t, strings.Replace(clockRules, "key: known", "key: unknown", 1)) }, []string{"removes segments that hold members", "known (1 members)", "--allow-removals"}},
+		{"rules", func(l *lab) { l.set = loadRules(l.t, strings.Replace(clockRules, "key: known", "key: unknown", 1)) }, []string{"removes segments that hold members", "known (1 member)", "--allow-removals"}},
 	} {
 		for _, image := range []string{"with its image", "without an image"} {
 			t.Run(c.name+" "+image, func(t *testing.T) {

@@ -125,7 +125,7 @@ func mayRemove(from []rules.Name, to *rules.Set, members map[string]int64) error
 	var removed []string
 	for _, n := range rules.Compare(nil, from, to).Removed {
 		if members[n.Key] > 0 {
-			removed = append(removed, fmt.Sprintf("%s (%d members)", n.Key, members[n.Key]))
+			removed = append(removed, n.Key+holding(members[n.Key]))
 		}
 	}
 	if len(removed) == 0 {
@@ -134,6 +134,13 @@ func mayRemove(from []rules.Name, to *rules.Set, members map[string]int64) error
 	slices.Sort(removed)
 	return fmt.Errorf("%w: it removes segments that hold members, or moves them to another purpose or output: %s; %s",
 		ErrRefused, strings.Join(removed, ", "), allow)
+}
+
+func holding(members int64) string {
+	if members == 1 {
+		return " (1 member)"
+	}
+	return fmt.Sprintf(" (%d members)", members)
 }
 
 // admission lets the partitions of a generation begin a change of rules only

@@ -266,8 +266,8 @@ func (d *display) follow(ctx context.Context) error {
 func (d *display) close() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	fmt.Fprintf(d.out, "\nThe shop closes: %d actions, %d entries and %d exits (%d of them because consent was withdrawn or objected to);\n"+
-		"the first change was published %.1f s after the start.\n", d.stories, d.counts["entered"], d.counts["exited"], d.counts["stopped"], d.first.Seconds())
+	fmt.Fprintf(d.out, "\nThe shop closes: %s, %s and %s (%d of them because consent was withdrawn or objected to);\n"+
+		"the first change was published %.1f s after the start.\n", count(d.stories, "action"), count(d.counts["entered"], "entry"), count(d.counts["exited"], "exit"), d.counts["stopped"], d.first.Seconds())
 	fmt.Fprint(d.out, demoOutro)
 }
 

@@ -237,7 +237,7 @@ func (s *sender) flush(ctx context.Context) error {
 		}
 	}
 	if _, err := s.producer.Send(ctx, s.batch); err != nil {
-		return environmentError(fmt.Errorf("send to %s after %d records: %w", s.topic, s.sent, err))
+		return environmentError(fmt.Errorf("send to %s after %s: %w", s.topic, count(s.sent, "record"), err))
 	}
 	s.sent += int64(len(s.batch))
 	s.batch, s.bytes = s.batch[:0], 0

@@ -42,7 +42,7 @@ func TestReload(t *testing.T) {
 		{"none", "revision: 1\n", "", 422, "no segments"},
 		{"a bad query", string(example), "?allowRemovals=maybe", 400, "true or false"},
 		{"another one", fresh, "", 200, `"changed":true,"segments":{"added":["fresh"],"changed":[],"removed":[]}`},
-		{"a removal", strings.ReplaceAll(fresh, "big_spenders", "huge_spenders"), "", 409, "big_spenders (1 members)"},
+		{"a removal", strings.ReplaceAll(fresh, "big_spenders", "huge_spenders"), "", 409, "big_spenders (1 member)"},
 		{"an older revision", strings.Replace(fresh+"\n  - {key: more, purpose: marketing, when: 'orders.exists()'}\n", "revision: 1", "revision: 0", 1), "", 409, "revision 0 is lower than 1"},
 		{"an allowed removal", strings.ReplaceAll(string(example), "big_spenders", "huge_spenders"), "?allowRemovals=true", 200, `"removed":["big_spenders","fresh","lapsed_big_spenders"]`},
 		{"other topics", strings.ReplaceAll(health, "big_spenders", "huge_spenders"), "", 200, `"changed":true`},
