@@ -20,11 +20,13 @@ type Sources struct {
 // or SEGMENTD_CONFIG names, then the environment, then flags, each before the
 // one in front of it; then it checks the whole as Validate does for src.Needs.
 //
-// The error is an *Error with all problems. Relative paths are taken from the
+// The error is an *Error with all problems, those of the file first, in the
+// order of its lines. Relative paths are taken from the
 // working directory, wherever they were written.
 func Load(src Sources) (*Config, error) {
 	l := &loader{cfg: Default(), env: environment(src.Environ)}
-	if file, where := l.file(src.Flags); file != "" {
+	file, where := l.file(src.Flags)
+	if file != "" {
 		l.readFile(file, where)
 	}
 	l.readEnvironment()
@@ -32,6 +34,7 @@ func Load(src Sources) (*Config, error) {
 	l.cfg.embeddedDefaults()
 	v := &validator{cfg: l.cfg, needs: src.Needs, unread: l.unread()}
 	l.problems = append(l.problems, v.run()...)
+	sortByLine(l.problems, file)
 	return l.cfg, asError(l.problems)
 }
 

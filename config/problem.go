@@ -1,6 +1,8 @@
 package config
 
 import (
+	"cmp"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -31,6 +33,18 @@ func (e *Error) Error() string {
 		lines[i] = p.String()
 	}
 	return strings.Join(lines, "\n")
+}
+
+// sortByLine puts the problems of a file first, in the order of its lines.
+func sortByLine(problems []Problem, file string) {
+	line := func(p Problem) int {
+		text, ok := strings.CutPrefix(p.Where, file+":")
+		if n, err := strconv.Atoi(text); ok && err == nil {
+			return n
+		}
+		return math.MaxInt
+	}
+	slices.SortStableFunc(problems, func(a, b Problem) int { return cmp.Compare(line(a), line(b)) })
 }
 
 // asError returns the problems as an error, nil if there are none.
