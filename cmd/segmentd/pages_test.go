@@ -141,6 +141,37 @@ func TestPages(t *testing.T) {
 	}
 }
 
+// TestOtherMethods asks known pages by methods that they do not take.
+func TestOtherMethods(t *testing.T) {
+	s := startService(t, "127.0.0.1:0")
+	base := "http://" + s.admin.Addr().String()
+	for _, c := range []struct {
+		method, path string
+		allow        string // "": there is no such page
+	}{
+		{"GET", "/v1/admin/reload", "POST"},
+		{"DELETE", "/v1/subjects/u1", "GET, HEAD"},
+		{"PUT", "/v1/subjects/explain", "GET, HEAD, POST"}, // a subject may be called so
+		{"POST", "/v1/subjects/u1/explain", "GET, HEAD"},
+		{"POST", "/v1/segments?x=1", "GET, HEAD"},
+		{"POST", "/livez", "GET, HEAD"},
+		{"DELETE", "/metrics", "GET, HEAD"},
+		{"DELETE", "/v1/bogus", ""},
+		{"POST", "/v1/segments/more", ""},
+		{"POST", "/", ""},
+	} {
+		status, header, text := request(t, c.method, base+c.path, "", "")
+		want := http.StatusMethodNotAllowed
+		if c.allow == "" {
+			want = http.StatusNotFound
+		}
+		if status != want || header.Get("Allow") != c.allow {
+			t.Errorf("%s %s: %d, Allow %q; want %d, %q", c.method, c.path, status, header.Get("Allow"), want, c.allow)
+		}
+		isProblem(t, status, header, text)
+	}
+}
+
 // TestExplanationPage holds answers to their schema, and look-ups to readiness.
 func TestExplanationPage(t *testing.T) {
 	s := startService(t, "127.0.0.1:0")

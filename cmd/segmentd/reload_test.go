@@ -64,9 +64,6 @@ func TestReload(t *testing.T) {
 	if err != nil || topics["segmentd-health-changes"].Partitions != 2 {
 		t.Errorf("the topics of another output were not made: %v (%v)", topics, err)
 	}
-	if status, _, _ := request(t, "GET", base+"/v1/admin/reload", "", ""); status != 404 && status != 405 {
-		t.Errorf("a GET was answered %d", status)
-	}
 	write(fresh)
 	hangUp(t)
 	write(again + "\n  - {key: hung_up, purpose: health, when: 'orders.exists()'}\n")

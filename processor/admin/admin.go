@@ -141,17 +141,37 @@ func (s *Server) routes(cfg Config) http.Handler {
 	mux.Handle("POST /v1/subjects/explain", s.local(s.explainPosted))
 	mux.Handle("GET /v1/segments", s.local(s.segments))
 	mux.Handle("POST /v1/admin/reload", s.local(s.reload))
-	mux.Handle("/v1/", s.local(notFound))
+	noPage := unmatched(mux)
+	mux.Handle("/v1/", s.local(noPage))
 	if cfg.Pprof && s.loopback {
 		mux.Handle("/debug/pprof/", s.local(pprof.Index))
 		mux.Handle("/debug/pprof/profile", s.local(pprof.Profile))
 		mux.Handle("/debug/pprof/trace", s.local(pprof.Trace))
 	}
-	mux.HandleFunc("/", notFound)
+	mux.HandleFunc("/", noPage)
 	return mux
 }
 
-func notFound(w http.ResponseWriter, _ *http.Request) {
+// unmatched answers requests that no page takes: for another method than the
+// path's, or for a path that is none.
+func unmatched(mux *http.ServeMux) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var allowed []string
+		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost} {
+			if _, pattern := mux.Handler(&http.Request{Method: method, Host: r.Host, URL: r.URL}); strings.Contains(pattern, " ") {
+				allowed = append(allowed, method)
+			}
+		}
+		if len(allowed) == 0 {
+			notFound(w)
+			return
+		}
+		w.Header().Set("Allow", strings.Join(allowed, ", "))
+		problem(w, http.StatusMethodNotAllowed, "this page takes "+strings.Join(allowed, ", "))
+	}
+}
+
+func notFound(w http.ResponseWriter) {
 	problem(w, http.StatusNotFound, "there is no such page; see GET /v1/segments, /v1/subjects/{id}, /v1/subjects/{id}/explain, /metrics, /livez, /readyz, "+
 		"and POST /v1/subjects/lookup, /v1/subjects/explain, /v1/admin/reload")
 }
