@@ -12,7 +12,8 @@ import (
 )
 
 // Explain explains a segment (an index into the rule set's) to the subject of a
-// record as of an instant, which is raised to the record's clock. The record is
+// record as of an instant, which is raised to the record's clock and to the stop
+// that is in force for the segment's purpose. The record is
 // not changed; one of whom nothing is kept is a new record.
 func (e *Engine) Explain(r *subject.Record, segment int, at subject.Instant) Explanation {
 	return e.Explainer().Explain(r, segment, at)
@@ -57,13 +58,14 @@ func (x *Explainer) Explain(r *subject.Record, segment int, at subject.Instant) 
 	}
 	r = r.Clone()
 	x.engine.index(r)
-	at = x.engine.settledAt(r, at)
 	s := &x.set.Segments[segment]
 	p := &x.set.Purposes[s.Purpose]
+	state := x.engine.stateOf(r, s.Purpose)
+	at = max(x.engine.settledAt(r, at), stoppedAt(state))
 	ex := Explanation{UserID: r.ID.Value, IDType: r.ID.Type.String(), Segment: s.Key, Name: s.Name, Purpose: p.Key,
 		LawfulBasis: p.Basis.String(), At: instantText(at), RuleSet: x.set.Hash, Rule: ruleOf(s), Leaves: []rules.Evidence{}, Filling: x.hold.segment(segment)}
 	ex.Basis = x.engine.standing(r, s.Purpose, at)
-	if state := x.engine.stateOf(r, s.Purpose); state != nil {
+	if state != nil {
 		x.membership(&ex, r.ID, state, segment, at)
 	}
 	ex.Why = ex.why()
@@ -111,6 +113,15 @@ func (e *Engine) settledAt(r *subject.Record, at subject.Instant) subject.Instan
 		return max(r.Clock, due-1)
 	}
 	return at
+}
+
+// stoppedAt is when the stop in force was decided, LongAgo where there is none. A
+// stop counts once it is read, before any clock has reached it.
+func stoppedAt(p *subject.Purpose) subject.Instant {
+	if p == nil || p.Basis.Known || p.Basis.Stop.Status == subject.NoDecision {
+		return subject.LongAgo
+	}
+	return p.Basis.Stop.At
 }
 
 // standing is how a purpose's basis stands at an instant.
