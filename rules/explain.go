@@ -73,7 +73,7 @@ type SegmentReading struct {
 // HeldReading says for how long the condition of held() has held.
 type HeldReading struct {
 	Since string `json:"since,omitempty"` // "": it does not hold
-	From  string `json:"from,omitempty"`  // when it will have held for long enough, or has
+	From  string `json:"from,omitempty"`  // when it will have held for long enough, or has; "": not before the year 10000
 }
 
 // Explain tells how a segment's rule stands at v.At for what is kept in
@@ -195,7 +195,7 @@ func (h *held) explain(v *View) *HeldReading {
 	if !ok {
 		return &HeldReading{}
 	}
-	return &HeldReading{since.String(), after(since, h.length).String()}
+	return &HeldReading{since.String(), instantText(after(since, h.length))}
 }
 
 // leaf explains what an expression takes of a leaf, and the leaf itself where

@@ -28,6 +28,9 @@ func (x *Explainer) nextChange(ex *Explanation, r *subject.Record, segment int, 
 				ex.NextChangeNote = "not known before what the rule reads is filled"
 			}
 			return
+		case due > at && !due.Valid():
+			ex.NextChangeNote = "not known: nothing changes before the year 10000, and no more was looked at"
+			return
 		case due > at && due-at > horizon:
 			ex.NextChangeNote = "not known: nothing changes in the next 100 years, and no more was looked at"
 			return

@@ -175,5 +175,9 @@ func heldText(h *rules.HeldReading) string {
 	if h.Since == "" {
 		return "it is not so now"
 	}
-	return "it has been so since " + h.Since + ", for long enough from " + h.From + " on"
+	text := "it has been so since " + h.Since + ", for long enough "
+	if h.From == "" {
+		return text + "not before the year 10000"
+	}
+	return text + "from " + h.From + " on"
 }
