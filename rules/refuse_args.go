@@ -65,12 +65,24 @@ func (c *checker) periodsArg(f *formula, call ast.CallExpr, i int, arg ast.Expr)
 
 // heldArg judges the duration of held.
 func (c *checker) heldArg(f *formula, call ast.CallExpr, i int, arg ast.Expr) {
-	if i == 0 {
+	if i == 0 || swapped(call) { // the walker says so
 		return
 	}
 	if micros, ok := c.literalDuration(f, call, arg); ok && micros == 0 {
 		c.fail(f, f.at(arg.ID()), "the time must be longer than nothing")
 	}
+}
+
+// swapped reports whether the duration of held stands where its condition belongs.
+func swapped(held ast.CallExpr) bool {
+	args := held.Args()
+	if len(args) != 2 {
+		return false
+	}
+	text, first := stringLiteral(args[0])
+	_, second := stringLiteral(args[1])
+	_, err := parseDuration(text)
+	return first && !second && err == nil
 }
 
 // anniversaryArg judges the lead and the zone of anniversary.

@@ -105,6 +105,8 @@ func (w *walker) ruleFunction(e ast.Expr) kindSet {
 	switch {
 	case name == "held" && len(w.locals) > 0:
 		w.fail(e, "held() cannot stand inside exists(), all(), filter() and map(): it asks about the subject, not about elements of a list")
+	case name == "held" && swapped(call):
+		w.fail(e, "held() takes the condition first and then the time: write held(…, \"%s\")", key)
 	case !literal || name == "held" || name == "anniversary":
 		w.value(arg)
 	case name == "segment":
