@@ -113,29 +113,24 @@ func (c *checker) fail(f *formula, at spot, format string, args ...any) {
 func (c *checker) compile() *Set {
 	whole, origin := c.sound()
 	set, problems := compileSet(whole)
-	for _, p := range problems {
-		f := c.lets[letNameAt(whole, p.let)]
-		if p.segment >= 0 && p.segment < len(origin) {
-			if f = c.rules[origin[p.segment]]; p.stay {
-				f = c.stays[origin[p.segment]]
-			}
+	formulaOf := func(p exprPlace) *formula {
+		switch {
+		case p.let >= 0:
+			return c.lets[whole.lets[p.let].name]
+		case p.stay:
+			return c.stays[origin[p.segment]]
 		}
-		if f != nil {
-			c.fail(f, f.at(p.exprID), "%s", p.message)
-		}
+		return c.rules[origin[p.segment]]
 	}
-	c.warnings(set)
+	for _, p := range problems {
+		f := formulaOf(p.exprPlace)
+		c.fail(f, f.at(p.exprID), "%s", p.message)
+	}
+	c.warnings(set, formulaOf)
 	if set != nil {
 		set.uses = c.uses()
 	}
 	return set
-}
-
-func letNameAt(whole *checked, i int) string {
-	if i < 0 || i >= len(whole.lets) {
-		return ""
-	}
-	return whole.lets[i].name
 }
 
 // sound gathers what can be compiled; origin is, by index of its segments,

@@ -62,13 +62,18 @@ type letDecl struct {
 	typ  *cel.Type
 }
 
-// exprError is a problem of an expression that only compilation can see.
-// Exactly one of segment and let is an index into the checked set, the other is
-// -1: the expression's id belongs to that one's AST.
-type exprError struct {
+// exprPlace is where an expression of a checked set stands. Exactly one of
+// segment and let is an index into the set, the other is -1: the expression's id
+// belongs to that one's AST.
+type exprPlace struct {
 	segment int
 	stay    bool // of the segment's stay_while
 	let     int
 	exprID  int64
+}
+
+// exprError is a problem of an expression that only compilation can see.
+type exprError struct {
+	exprPlace
 	message string
 }

@@ -238,8 +238,8 @@ func (k *compiler) collidingSegments() (problems []exprError) {
 			first[hash32(c.key)] = c.key
 			continue
 		}
-		problems = append(problems, exprError{segment: i, let: -1, exprID: c.ast.Expr().ID(),
-			message: fmt.Sprintf("the keys %q and %q have the same 32-bit hash, by which members are stored: rename one", other, c.key)})
+		problems = append(problems, exprError{exprPlace{segment: i, let: -1, exprID: c.ast.Expr().ID()},
+			fmt.Sprintf("the keys %q and %q have the same 32-bit hash, by which members are stored: rename one", other, c.key)})
 	}
 	return problems
 }

@@ -26,7 +26,7 @@ func (s *scope) aggregate(e ast.Expr) node {
 	case "periods":
 		return s.periods(e)
 	}
-	src, ok := s.source(c.Target())
+	src, ok := s.sourceOf(e)
 	if !ok {
 		return literal(null)
 	}
@@ -107,7 +107,7 @@ func (s *scope) aggregateArgument(c ast.CallExpr, spec *program) (arg node, ok b
 // periods compiles .periods("7d", n).
 func (s *scope) periods(e ast.Expr) node {
 	c := e.AsCall()
-	src, ok := s.source(c.Target())
+	src, ok := s.sourceOf(e)
 	width, ok2 := s.duration(c.Args()[0])
 	least := int64(1)
 	if len(c.Args()) > 1 {
@@ -144,7 +144,7 @@ func (s *scope) argument(e ast.Expr, spec *program) (arg node, ok bool) {
 
 // anyEvent compiles whether a source has an event at all.
 func (s *scope) anyEvent(e ast.Expr) node {
-	src, ok := s.source(e.AsCall().Target())
+	src, ok := s.sourceOf(e)
 	if !ok {
 		return literal(null)
 	}
@@ -154,7 +154,7 @@ func (s *scope) anyEvent(e ast.Expr) node {
 // selection compiles .first() and .last() with the keys taken of the event.
 func (s *scope) selection(e ast.Expr, keys []string) node {
 	e, s = s.resolve(e)
-	src, ok := s.source(e.AsCall().Target())
+	src, ok := s.sourceOf(e)
 	if !ok {
 		return literal(null)
 	}

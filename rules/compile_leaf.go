@@ -41,6 +41,7 @@ func (s *scope) leaf(src source, spec program, arg node) *program {
 			d.leaf.Bound += fmt.Sprintf(", at most %d", n)
 		}
 	}
+	d.leaf.program.ends = append(d.leaf.program.ends, src.end)
 	s.rule.leaves[d] = true
 	s.rule.outliner.leaf(d.leaf.program)
 	return d.leaf.program

@@ -20,6 +20,7 @@ type source struct {
 	where   []node // conjuncts of the event alone
 	pairs   []node // of a follower: conjuncts of the event and the one before it
 	follows []following
+	end     exprPlace // of the aggregate that asks about them
 	window
 }
 
@@ -51,6 +52,13 @@ func (s *scope) isSource(e ast.Expr) bool {
 // narrowing are the methods that make a source of a source.
 var narrowing = map[string]bool{"where": true, "within": true, "between": true, "since": true, "until": true, "since_midnight": true,
 	"followed_by": true, "not_followed_by": true}
+
+// sourceOf compiles the source of an aggregate, as source does.
+func (s *scope) sourceOf(aggregate ast.Expr) (src source, ok bool) {
+	src, ok = s.source(aggregate.AsCall().Target())
+	src.end = s.place(aggregate)
+	return src, ok
+}
 
 // source compiles a source; ok is false, with the problem noted, if it cannot.
 func (s *scope) source(e ast.Expr) (src source, ok bool) {

@@ -38,18 +38,19 @@ func (s *scope) thresholded(e ast.Expr, op comparison, c subject.Value) (n node,
 	case c.Kind() != subject.NumberKind:
 		return node{}, false
 	case name == "sum":
-		return s.sumThresholded(e.AsCall(), op, c.Number())
+		return s.sumThresholded(e, op, c.Number())
 	}
-	return s.countThresholded(e.AsCall(), op, c.Number())
+	return s.countThresholded(e, op, c.Number())
 }
 
 // countThresholded is for count, distinct and days.
-func (s *scope) countThresholded(c ast.CallExpr, op comparison, k subject.Number) (n node, ok bool) {
+func (s *scope) countThresholded(e ast.Expr, op comparison, k subject.Number) (n node, ok bool) {
+	c := e.AsCall()
 	t, decided, answer := wholeThreshold(op, k)
 	if t.n < 0 && !decided {
 		return node{}, false
 	}
-	src, ok := s.source(c.Target())
+	src, ok := s.sourceOf(e)
 	if !ok {
 		return literal(null), true
 	}
@@ -70,17 +71,17 @@ func (s *scope) countThresholded(c ast.CallExpr, op comparison, k subject.Number
 }
 
 // sumThresholded needs an argument that is a field declared never to be negative.
-func (s *scope) sumThresholded(c ast.CallExpr, op comparison, goal subject.Number) (n node, ok bool) {
+func (s *scope) sumThresholded(e ast.Expr, op comparison, goal subject.Number) (n node, ok bool) {
 	before := len(s.problems)
 	spec := program{goal: goal}
-	arg, ok := s.argument(c.Args()[0], &spec)
+	arg, ok := s.argument(e.AsCall().Args()[0], &spec)
 	if !ok {
 		return literal(null), true
 	}
 	if spec.floor == nil || spec.floor.Sign() < 0 || len(s.problems) > before {
 		return node{}, false
 	}
-	src, ok := s.source(c.Target())
+	src, ok := s.sourceOf(e)
 	switch {
 	case !ok:
 		return literal(null), true

@@ -17,9 +17,7 @@ type formula struct {
 	failed   bool           // an error was reported for it
 	reported map[int64]bool // expressions that one was reported for
 	sort     sort
-	event    string // of a source: the name of its events, if it is known
 	kinds    kindSet
-	lagged   bool // of a source: its window ends before T
 	constant bool // depends on nothing of the subject
 	facts    facts
 }
@@ -42,7 +40,6 @@ type facts struct {
 	names   []nameUse // of events
 	refs    []nameUse // of segments
 	lets    []string
-	ends    []aggregateUse
 }
 
 // fieldRead is a field that a formula reads, from "properties", "context" or "traits" on.
@@ -62,14 +59,6 @@ type windowUse struct {
 type nameUse struct {
 	name string
 	at   spot
-}
-
-// aggregateUse is an aggregate of the events of one name.
-type aggregateUse struct {
-	event  string
-	method string
-	lagged bool // its window ends before T
-	at     spot
 }
 
 // at is the place of an expression: of the name of a function or field, of the

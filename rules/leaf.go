@@ -57,7 +57,8 @@ type program struct {
 	strict bool
 	daily  bool // arg is the day of the event
 
-	source, argument string // canonical texts: the source without its window, and arg
+	source, argument string      // canonical texts: the source without its window, and arg
+	ends             []exprPlace // the aggregates that it serves
 }
 
 // insert implements Leaf.Insert.

@@ -32,14 +32,19 @@ type variable struct {
 
 // fail notes a problem and returns a node to go on with.
 func (s *scope) fail(e ast.Expr, message string) node {
-	problem := exprError{segment: -1, let: s.let, exprID: e.ID(), message: message}
-	if s.let < 0 {
-		problem.segment, problem.stay = s.rule.segment, s.stay
-	}
+	problem := exprError{s.place(e), message}
 	if !slices.Contains(s.problems, problem) { // a let may stand in many rules
 		s.problems = append(s.problems, problem)
 	}
 	return literal(null)
+}
+
+// place is where an expression of the scope's text stands.
+func (s *scope) place(e ast.Expr) exprPlace {
+	if s.let >= 0 {
+		return exprPlace{segment: -1, let: s.let, exprID: e.ID()}
+	}
+	return exprPlace{segment: s.rule.segment, stay: s.stay, let: -1, exprID: e.ID()}
 }
 
 // variable returns the local of a macro's variable.

@@ -30,7 +30,6 @@ func (c *checker) walk(f *formula) {
 	root := f.tree.Expr()
 	f.constant = true
 	f.sort = w.sortOf(root)
-	f.event, f.lagged = w.eventOf(root), w.lagged(root)
 	switch {
 	case f.sort == sourceSort && f.let != "":
 		w.source(root)
@@ -120,27 +119,6 @@ func (w *walker) sortOfName(e ast.Expr) sort {
 		return valueSort
 	}
 	return unknownSort
-}
-
-// eventOf returns the name of a source's events, "" if it is not known.
-func (w *walker) eventOf(e ast.Expr) string {
-	for {
-		if let := w.letNamed(e); let != nil {
-			return let.event
-		}
-		if e.Kind() != ast.CallKind {
-			return ""
-		}
-		call := e.AsCall()
-		if !call.IsMemberFunction() {
-			if call.FunctionName() != "events" || len(call.Args()) != 1 {
-				return ""
-			}
-			name, _ := stringLiteral(call.Args()[0])
-			return name
-		}
-		e = call.Target()
-	}
 }
 
 // value walks an expression whose value is used, and returns the kinds it can be of.
@@ -475,29 +453,6 @@ func (w *walker) event(e ast.Expr) {
 		return
 	}
 	w.source(e.AsCall().Target())
-	w.end(e)
-}
-
-// end notes an aggregate.
-func (w *walker) end(e ast.Expr) {
-	target := e.AsCall().Target()
-	w.f.facts.ends = append(w.f.facts.ends, aggregateUse{w.eventOf(target), e.AsCall().FunctionName(), w.lagged(target), w.f.at(e.ID())})
-}
-
-// lagged reports whether a source's window ends before T.
-func (w *walker) lagged(e ast.Expr) bool {
-	for {
-		if let := w.letNamed(e); let != nil {
-			return let.lagged
-		}
-		if e.Kind() != ast.CallKind || !e.AsCall().IsMemberFunction() {
-			return false
-		}
-		if e.AsCall().FunctionName() == "between" {
-			return true
-		}
-		e = e.AsCall().Target()
-	}
 }
 
 // body walks what is evaluated for one event.

@@ -133,7 +133,6 @@ func (w *walker) aggregate(e ast.Expr) kindSet {
 	call := e.AsCall()
 	name := call.FunctionName()
 	w.source(call.Target())
-	w.end(e)
 	result := aggregateKinds[name]
 	for _, arg := range call.Args() {
 		if name == "days" || name == "periods" {

@@ -1,9 +1,7 @@
 package rules
 
-import "slices"
-
 // warnings reports what is no error but hardly meant.
-func (c *checker) warnings(set *Set) {
+func (c *checker) warnings(set *Set, of func(exprPlace) *formula) {
 	for i := range c.sections.segments {
 		if c.rules[i] != nil && !c.failing(i) {
 			c.warnConstant(i)
@@ -11,7 +9,7 @@ func (c *checker) warnings(set *Set) {
 	}
 	c.warnAges()
 	if set != nil {
-		c.warnUnbounded(set)
+		c.warnUnbounded(set, of)
 	}
 	c.warnSpecial()
 }
@@ -48,12 +46,9 @@ func (c *checker) warnVerdict(j *judge, so string) bool {
 	return true
 }
 
-// warnUnbounded reports leaves that keep every event of their window.
-func (c *checker) warnUnbounded(set *Set) {
-	rules := make(map[string][]*formula, len(c.rules))
-	for i := range c.rules {
-		rules[c.sections.segments[i].key] = c.formulasOf(i)
-	}
+// warnUnbounded reports leaves that keep every event of their window; of returns
+// the formula of a place.
+func (c *checker) warnUnbounded(set *Set, of func(exprPlace) *formula) {
 	told := map[spot]bool{}
 	for i := range set.Leaves {
 		l := &set.Leaves[i]
@@ -64,11 +59,7 @@ func (c *checker) warnUnbounded(set *Set) {
 		if l.program.gather == gatherNumbers && l.program.floor == nil {
 			advice = "; a sum compared with a constant keeps less where the field is declared with min: 0"
 		}
-		var readers []*formula
-		for _, i := range l.Segments {
-			readers = append(readers, rules[set.Segments[i].Key]...)
-		}
-		at := c.leafSpot(l, readers, told)
+		at := leafSpot(l, of, told)
 		told[at] = true
 		if l.program.lag > 0 {
 			c.warnf(at, "this keeps every event until it is %s old, so what is kept grows with the number of events", durationText(l.program.lag))
@@ -88,34 +79,14 @@ func (l *Leaf) unbounded() bool {
 	return g.policy == keepAll || g.policy == keepDistinct && g.limit == 0 && !g.daily || g.lag > 0
 }
 
-// leafMethods are the aggregates that need what a leaf gathers.
-var leafMethods = map[gather][]string{
-	gatherNone: {"count", "exists", "first", "last", "periods"}, gatherNumbers: {"sum", "avg"}, gatherOrdered: {"min", "max"},
-	gatherValues: {"distinct", "most_frequent", "days"}, gatherRaw: {"first", "last"},
-}
-
-// leafSpot is the first place of an aggregate that a leaf serves, in so far as
-// the event's name and the kind of aggregate tell; if it can, one of which
-// nothing has been told, so that each leaf has a warning of its own.
-func (c *checker) leafSpot(l *Leaf, readers []*formula, told map[spot]bool) spot {
+// leafSpot is the first place of an aggregate that a leaf serves; if it can, one
+// of which nothing has been told, so that each leaf has a warning of its own.
+func leafSpot(l *Leaf, of func(exprPlace) *formula, told map[spot]bool) spot {
 	var best spot
-	better := func(at spot) {
+	for _, end := range l.program.ends {
+		at := of(end).at(end.exprID)
 		if best.doc == nil || told[best] && !told[at] || told[best] == told[at] && compareSpots(at, best) < 0 {
 			best = at
-		}
-	}
-	for _, rule := range readers {
-		for _, f := range c.used(rule) {
-			for _, end := range f.facts.ends {
-				if patternOf(end.event) == l.program.event && end.lagged == (l.program.lag > 0) && slices.Contains(leafMethods[l.program.gather], end.method) {
-					better(end.at)
-				}
-			}
-		}
-	}
-	if best.doc == nil {
-		for _, rule := range readers {
-			better(rule.text.start())
 		}
 	}
 	return best
