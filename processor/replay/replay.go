@@ -46,7 +46,7 @@ type Summary struct {
 
 // Run replays sources: one in its own order, several merged by timestamp (at
 // equal timestamps decisions come before events). It returns the subjects as
-// they stand at the end.
+// they stand at the end. It ends soon after ctx does, with ctx's error.
 func Run(ctx context.Context, cfg Config, sources []Source) (*core.Memory, Summary, error) {
 	results, err := RunTogether(ctx, []Config{cfg}, sources)
 	if results == nil {
@@ -78,7 +78,7 @@ func RunTogether(ctx context.Context, cfgs []Config, sources []Source) ([]Result
 	err := m.run(ctx, sources)
 	for i, s := range m.steppers {
 		if err == nil {
-			err = s.finish()
+			err = s.finish(ctx)
 		}
 		results[i].Summary = s.Summary()
 	}
@@ -101,9 +101,9 @@ func (m *merge) run(ctx context.Context, sources []Source) error {
 			open = append(open, rd)
 		}
 	}
-	for n := 0; len(open) > 0; n++ {
-		if n%1024 == 0 && ctx.Err() != nil {
-			return ctx.Err()
+	for len(open) > 0 {
+		if err := ctx.Err(); err != nil {
+			return err
 		}
 		first := 0
 		for i := range open {
@@ -111,7 +111,7 @@ func (m *merge) run(ctx context.Context, sources []Source) error {
 				first = i
 			}
 		}
-		if err := open[first].apply(m.steppers); err != nil {
+		if err := open[first].apply(ctx, m.steppers); err != nil {
 			return err
 		}
 		ok, err := m.advance(open[first])

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -124,10 +125,10 @@ func (r *reader) decode(text []byte) (what string) {
 }
 
 // apply gives the line to every rule set that can use it.
-func (r *reader) apply(steppers []*Stepper) error {
+func (r *reader) apply(ctx context.Context, steppers []*Stepper) error {
 	for i := range r.lanes {
 		if l := &r.lanes[i]; l.what == "" {
-			if _, err := steppers[i].apply(&l.item, l.at); err != nil {
+			if _, err := steppers[i].apply(ctx, &l.item, l.at); err != nil {
 				return err
 			}
 		}

@@ -1,6 +1,8 @@
 package replay
 
 import (
+	"context"
+
 	"github.com/segmentd/segmentd/processor/core"
 	"github.com/segmentd/segmentd/processor/wire"
 	"github.com/segmentd/segmentd/state/subject"
@@ -61,17 +63,12 @@ func (s *Stepper) StepInput(in *Input, record []byte, source subject.Position, a
 		did.Problem = "not understood, so it counts as refused: " + l.item.Misunderstood
 	}
 	var err error
-	did.Outcome, err = s.apply(&l.item, l.at)
+	did.Outcome, err = s.apply(context.Background(), &l.item, l.at)
 	return did, err
 }
 
 // Advance moves the clock on, never back, and fires every timer strictly before it.
-func (s *Stepper) Advance(to subject.Instant) error {
-	if _, err := s.machine.Advance(to, 0); err != nil {
-		return err
-	}
-	return s.publish()
-}
+func (s *Stepper) Advance(to subject.Instant) error { return s.advance(context.Background(), to) }
 
 // Clock returns the newest instant that the replay has reached.
 func (s *Stepper) Clock() subject.Instant { return s.machine.Clock() }
@@ -100,10 +97,30 @@ func (s *Stepper) newLane(in *Input) *lane {
 	return &lane{decoder: wire.NewDecoder(o), input: in}
 }
 
+// timersAtOnce is how many timers fire between two looks at the context: of the
+// dearest rules some milliseconds.
+const timersAtOnce = 256
+
+// advance is Advance until ctx ends; the error is then its own.
+func (s *Stepper) advance(ctx context.Context, to subject.Instant) error {
+	for {
+		done, err := s.machine.Advance(to, timersAtOnce)
+		if err != nil {
+			return err
+		}
+		if err := s.publish(); err != nil || done {
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+}
+
 // apply moves the clock to the item's instant and applies it.
-func (s *Stepper) apply(item *wire.Item, at subject.Instant) (subject.Outcome, error) {
+func (s *Stepper) apply(ctx context.Context, item *wire.Item, at subject.Instant) (subject.Outcome, error) {
 	if at != subject.Never {
-		if _, err := s.machine.Advance(at, 0); err != nil {
+		if err := s.advance(ctx, at); err != nil {
 			return subject.OutcomeRejected, err
 		}
 	}
@@ -130,11 +147,11 @@ func (s *Stepper) take(item *wire.Item) (subject.Outcome, error) {
 }
 
 // finish moves the clock on to the end.
-func (s *Stepper) finish() error {
+func (s *Stepper) finish(ctx context.Context) error {
 	if s.cfg.Until == subject.Never {
-		return s.Advance(s.machine.Clock())
+		return s.advance(ctx, s.machine.Clock())
 	}
-	return s.Advance(s.cfg.Until)
+	return s.advance(ctx, s.cfg.Until)
 }
 
 // publish hands the changes on.
