@@ -56,7 +56,7 @@ func (j *judge) sweepAll(all []ast.Expr) {
 
 // manyPeriods is above what people look back over (the hours of a month are
 // 720), and far below what costs a machine: a subject is decided, and its record
-// written, each time one of its events moves on.
+// written, each time the count changes as one of its events moves on.
 const manyPeriods = 1000
 
 // turns reports periods through which every event moves very often.
@@ -67,6 +67,6 @@ func (j *judge) turns(call ast.CallExpr) {
 	w, v := j.windowOf(call.Target())
 	if n := w.mostPeriods(microsOf(call.Args()[0])); v.answer != neverHolds && n > manyPeriods {
 		j.found[j.f.at(call.Args()[0].ID())] = fmt.Sprintf(
-			"an event passes through %d periods, and at each the rule is decided again: that costs much; write longer periods or a shorter window", n)
+			"an event passes through %d periods, and at each the rule may be decided again: that costs much; write longer periods or a shorter window", n)
 	}
 }

@@ -13,6 +13,7 @@ type scratch struct {
 	turns  int                      // that list macros have left
 	seen   seen
 	tally  tally
+	moving moving // of periods
 
 	matching matching     // of sequences
 	former   []formerMark // marks that the present pass has changed

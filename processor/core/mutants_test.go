@@ -35,6 +35,7 @@ var mutants = []mutant{
 	{"a follower is found by the property of the step before", "rules/sequence.go", "				key = by.later(v)", "				key = by.earlier(v)"},
 	{"ties of most_frequent go to the oldest", "rules/leaf_read.go", "f.count(e.values[i]); n > most {", "f.count(e.values[i]); n >= most {"},
 	{"a period includes its far edge", "rules/periods.go", "int64(v.At-e.times[i]) / p.width", "max(int64(v.At-e.times[i])-1, 0) / p.width"},
+	{"an event that leaves a period full is overlooked", "rules/periods.go", "	if m.fills(event + m.least) {", "	if m.fills(-1) {"},
 	{"held goes on over a break", "rules/mark.go", "	} else {\n		m.clear(v.Purpose)\n	}", "	}"},
 	{"held begins anew with each event", "rules/mark.go", "	if holds == set {\n		return false", "	if holds == set && !holds {\n		return false"},
 	{"dwell ends a microsecond late", "rules/set.go", "v.At < since.Add(s.MinDwell)", "v.At <= since.Add(s.MinDwell)"},
