@@ -84,7 +84,9 @@ func (p *partition) transact(ctx context.Context, cp state.Checkpoint) (next int
 		return 0, err
 	}
 	sent := p.deps.Now()
+	stop := p.watchTopics(ctx, messages)
 	produced, err := p.tx.Produce(ctx, messages)
+	stop()
 	if err != nil {
 		return 0, fmt.Errorf("produce: %w", err)
 	}
