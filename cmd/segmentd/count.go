@@ -6,7 +6,7 @@ import (
 )
 
 // count writes a number of things: "1 record", "2 records", "2 entries".
-func count[N int | int64](n N, thing string) string {
+func count[N int | int32 | int64](n N, thing string) string {
 	text := strconv.FormatInt(int64(n), 10) + " " + thing
 	if n == 1 {
 		return text

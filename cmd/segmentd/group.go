@@ -106,8 +106,8 @@ func (s *service) recount(ctx context.Context) error {
 	}
 	for name, n := range planTopics(s.cfg, set, topics).counts {
 		if n != s.layout.partitions {
-			return usagef("%s has %d partitions now, and had %d at the start: keys belong to other partitions than the state kept of them. "+
-				"Copy the inputs to topics with one partition count, keyed anew, and start with another group", name, n, s.layout.partitions)
+			return usagef("%s has %s now, and had %d at the start: keys belong to other partitions than the state kept of them. "+
+				"Copy the inputs to topics with one partition count, keyed anew, and start with another group", name, count(n, "partition"), s.layout.partitions)
 		}
 	}
 	return nil
