@@ -64,13 +64,3 @@ func (op comparison) values(a, b subject.Value) bool {
 	c, ok := a.Compare(b)
 	return ok && op.holds(c)
 }
-
-func compareInts(a, b int) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
-}

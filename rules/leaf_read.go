@@ -1,6 +1,10 @@
 package rules
 
-import "github.com/segmentd/segmentd/state/subject"
+import (
+	"cmp"
+
+	"github.com/segmentd/segmentd/state/subject"
+)
 
 // evidence is what counts of a leaf at a view's instant: times[lo:hi].
 type evidence struct {
@@ -152,11 +156,11 @@ type threshold struct {
 // counted answers count() op n and, where there is no lag, distinct() op n.
 func (t *threshold) counted(v *View) bool {
 	e := t.read(v)
-	return t.op.holds(compareInts(e.hi-e.lo, t.n))
+	return t.op.holds(cmp.Compare(e.hi-e.lo, t.n))
 }
 
 func (t *threshold) countedDistinct(v *View) bool {
-	return t.op.holds(compareInts(t.distinctCount(v), t.n))
+	return t.op.holds(cmp.Compare(t.distinctCount(v), t.n))
 }
 
 // nextCount is the instant at which the count, falling, makes the answer

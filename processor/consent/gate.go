@@ -11,6 +11,7 @@
 package consent
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -67,9 +68,9 @@ func takeGrant(b *subject.Basis, p Policy, d subject.Decision) bool {
 	// restrictive and counts: it comes last.
 	i, found := slices.BinarySearchFunc(b.Grants, g, func(a, b subject.Grant) int {
 		if a.At != b.At {
-			return compare(a.At, b.At)
+			return cmp.Compare(a.At, b.At)
 		}
-		return compare(b.Expires, a.Expires)
+		return cmp.Compare(b.Expires, a.Expires)
 	})
 	if found {
 		return false
@@ -79,16 +80,6 @@ func takeGrant(b *subject.Basis, p Policy, d subject.Decision) bool {
 		forgetGrant(b)
 	}
 	return true
-}
-
-func compare(a, b subject.Instant) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 // forgetGrant drops the oldest grant that no chain needs, else the oldest.

@@ -1,6 +1,7 @@
 package subject
 
 import (
+	"cmp"
 	"errors"
 	"math"
 	"math/big"
@@ -366,26 +367,16 @@ func alignBig(a, b Number) (x, y *big.Int, exp int32) {
 // Cmp is -1, 0 or 1 as n is less than, equal to or more than m.
 func (n Number) Cmp(m Number) int {
 	if n.exp == m.exp && n.big == nil && m.big == nil {
-		return cmpInt(n.coef, m.coef)
+		return cmp.Compare(n.coef, m.coef)
 	}
 	if s, t := n.Sign(), m.Sign(); s != t {
-		return cmpInt(int64(s), int64(t))
+		return cmp.Compare(int64(s), int64(t))
 	}
 	if x, y, _, ok := align(n, m); ok {
-		return cmpInt(x, y)
+		return cmp.Compare(x, y)
 	}
 	x, y, _ := alignBig(n, m)
 	return x.Cmp(y)
-}
-
-func cmpInt(a, b int64) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 // Add returns n + m, exactly; ok is false beyond the range of numbers.
