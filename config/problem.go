@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/segmentd/segmentd/rules/nearest"
 )
 
 // Problem is one thing that is wrong with a configuration.
@@ -55,46 +57,12 @@ func asError(problems []Problem) error {
 	return &Error{Problems: problems}
 }
 
-// didYouMean is a question with the word that is closest to given, "" if none is close.
+// didYouMean is a question with the word that is nearest to given, "" if none is near.
 func didYouMean(given string, words []string) string {
-	if len(given) < 3 {
-		return ""
+	if word := nearest.To(given, words); word != "" {
+		return "; did you mean " + word + "?"
 	}
-	best, least := "", 1+len(given)/3
-	for _, w := range words {
-		if d := editDistance(strings.ToLower(given), strings.ToLower(w)); d <= least && (best == "" || d < least) {
-			best, least = w, d
-		}
-	}
-	if best == "" {
-		return ""
-	}
-	return "; did you mean " + best + "?"
-}
-
-// editDistance counts the letters to insert, delete, replace or swap with the
-// next one to make b of a (optimal string alignment).
-func editDistance(a, b string) int {
-	prev, row := []int(nil), make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		next := make([]int, len(b)+1)
-		next[0] = i
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			next[j] = min(row[j]+1, next[j-1]+1, row[j-1]+cost)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				next[j] = min(next[j], prev[j-2]+1)
-			}
-		}
-		prev, row = row, next
-	}
-	return row[len(b)]
+	return ""
 }
 
 // orList writes words as "a, b or c".

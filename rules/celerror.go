@@ -11,6 +11,7 @@ import (
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/operators"
 
+	"github.com/segmentd/segmentd/rules/nearest"
 	"github.com/segmentd/segmentd/state/subject"
 )
 
@@ -115,7 +116,7 @@ func (c *checker) unknownName(name string, node ast.Expr) string {
 	for let := range c.lets {
 		known = append(known, let)
 	}
-	if n := nearest(name, known); n != "" {
+	if n := nearest.To(name, known); n != "" {
 		return fmt.Sprintf("unknown name '%s' (nearest: %s)", name, n)
 	}
 	if f, ok := functions[name]; ok {

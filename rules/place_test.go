@@ -95,18 +95,3 @@ func TestPlacesOfWords(t *testing.T) {
 		}
 	}
 }
-
-func TestNearest(t *testing.T) {
-	for _, c := range []struct {
-		word string
-		of   []string
-		want string
-	}{
-		{"ordrs", []string{"orders", "odds"}, "orders"}, {"retentoin", purposeFields, "retention"}, {"x", []string{"y"}, ""}, {"vip", []string{"vips"}, "vips"}, {"EUR", []string{"traits", "name"}, ""},
-		{"WHEN", segmentFields, "when"}, {"abc", nil, ""}, {"when", []string{"when"}, ""},
-	} {
-		if got := nearest(c.word, c.of); got != c.want {
-			t.Errorf("nearest(%q) = %q, want %q", c.word, got, c.want)
-		}
-	}
-}

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/segmentd/segmentd/rules/nearest"
 )
 
 // YAMLFile is a file of a rules directory that holds no rules, read as strictly
@@ -135,6 +137,14 @@ func (o YAMLObject) Required(field string) string { return o.file.loader.require
 
 // Hint is " (nearest: x)" with the candidate most like word, "" if none is alike.
 func Hint(word string, candidates []string) string { return hint(word, candidates) }
+
+// hint is what messages append.
+func hint(word string, candidates []string) string {
+	if n := nearest.To(word, candidates); n != "" {
+		return " (nearest: " + n + ")"
+	}
+	return ""
+}
 
 // ParseDuration reads a duration of the rule language: `90s 15m 6h 30d 2w`, or
 // several joined.

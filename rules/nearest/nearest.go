@@ -1,13 +1,14 @@
-package rules
+// Package nearest finds what a misspelt word may have meant.
+package nearest
 
 import (
 	"slices"
 	"strings"
 )
 
-// nearest returns the candidate most like word; "" if none is alike. Of equally
-// near ones it takes the first in alphabetical order.
-func nearest(word string, candidates []string) string {
+// To returns the candidate most like word, whatever the case of its letters; ""
+// if none is alike. Of equally near ones it takes the first in alphabetical order.
+func To(word string, candidates []string) string {
 	sorted := slices.Clone(candidates)
 	slices.Sort(sorted)
 	best, bestDistance := "", len([]rune(word))/3+1
@@ -17,14 +18,6 @@ func nearest(word string, candidates []string) string {
 		}
 	}
 	return best
-}
-
-// hint is nearest in the form messages append it.
-func hint(word string, candidates []string) string {
-	if n := nearest(word, candidates); n != "" {
-		return " (nearest: " + n + ")"
-	}
-	return ""
 }
 
 // maxWord bounds the words whose distance is computed, in runes.
