@@ -1,7 +1,6 @@
 package processor
 
 import (
-	"bytes"
 	"slices"
 	"testing"
 
@@ -9,6 +8,7 @@ import (
 
 	"github.com/segmentd/segmentd/processor/stream"
 	"github.com/segmentd/segmentd/processor/wire"
+	"github.com/segmentd/segmentd/rules/schematest"
 	"github.com/segmentd/segmentd/state/subject"
 )
 
@@ -18,12 +18,7 @@ func TestSegmentOutput(t *testing.T) {
 	h := newHistory(seed(t), 600)
 	published := map[wire.OutputFormat][]subject.Change{}
 	text, _ := wire.Schema("change-segment")
-	schema, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
-	must(t, err)
-	compiler := jsonschema.NewCompiler()
-	must(t, compiler.AddResource("urn:change-segment", schema))
-	compiled, err := compiler.Compile("urn:change-segment")
-	must(t, err)
+	compiled := schematest.Compile(t, text)
 	for _, format := range []wire.OutputFormat{wire.FormatSegmentd, wire.FormatSegment} {
 		t.Run(format.String(), func(t *testing.T) {
 			l := newLab(t, labConfig{partitions: 1})
@@ -48,9 +43,7 @@ func checkAudienceCalls(t *testing.T, schema *jsonschema.Schema, records []strea
 	t.Helper()
 	d := wire.NewDecoder(wire.DecoderOptions{})
 	for _, record := range records {
-		doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(record.Value))
-		must(t, err)
-		if err := schema.Validate(doc); err != nil {
+		if err := schema.Validate(schematest.JSON(t, record.Value)); err != nil {
 			t.Fatal(err)
 		}
 		item, rejected := d.Decode(wire.Events, wire.Input{Key: record.Key, Value: record.Value, Timestamp: subject.Never})

@@ -1,13 +1,11 @@
 package rules
 
 import (
-	"bytes"
 	"encoding/json"
 	"slices"
 	"testing"
 
-	"github.com/santhosh-tekuri/jsonschema/v6"
-	"gopkg.in/yaml.v3"
+	"github.com/segmentd/segmentd/rules/schematest"
 )
 
 // fullExample has every field of a rule file.
@@ -47,45 +45,10 @@ segments:
     infers: []
 `
 
-func compiledSchema(t *testing.T) *jsonschema.Schema {
-	t.Helper()
-	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(SchemaJSON()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := jsonschema.NewCompiler()
-	if err := c.AddResource("rules.json", doc); err != nil {
-		t.Fatal(err)
-	}
-	schema, err := c.Compile("rules.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return schema
-}
-
-// asJSON turns YAML into what the validator takes.
-func asJSON(t *testing.T, text string) any {
-	t.Helper()
-	var v any
-	if err := yaml.Unmarshal([]byte(text), &v); err != nil {
-		t.Fatal(err)
-	}
-	b, err := json.Marshal(v)
-	if err != nil {
-		t.Fatal(err)
-	}
-	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(b))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return doc
-}
-
 func TestSchemaAcceptsWhatLoads(t *testing.T) {
-	schema := compiledSchema(t)
+	schema := schematest.Compile(t, SchemaJSON())
 	for _, text := range []string{fullExample, goodRules, frameRule("traits.x == 1")} {
-		if err := schema.Validate(asJSON(t, text)); err != nil {
+		if err := schema.Validate(schematest.YAML(t, text)); err != nil {
 			t.Errorf("%v\n%s", err, text)
 		}
 		if problems := loadText(text); HasErrors(problems) {
@@ -95,7 +58,7 @@ func TestSchemaAcceptsWhatLoads(t *testing.T) {
 }
 
 func TestSchemaRefusesWhatCheckRefuses(t *testing.T) {
-	schema := compiledSchema(t)
+	schema := schematest.Compile(t, SchemaJSON())
 	for _, text := range []string{
 		"segment: []",
 		"revision: -1",
@@ -112,7 +75,7 @@ func TestSchemaRefusesWhatCheckRefuses(t *testing.T) {
 		"purposes: [{key: a, description: d, lawful_basis: consent, retention: 30d, birthdate_trait: b}]",
 		"purposes: [{key: a, description: d, lawful_basis: consent, retention: 30d, min_age: sixteen, birthdate_trait: b}]",
 	} {
-		if schema.Validate(asJSON(t, text)) == nil {
+		if schema.Validate(schematest.YAML(t, text)) == nil {
 			t.Errorf("the schema accepts %s", text)
 		}
 		if !HasErrors(loadText(text)) {

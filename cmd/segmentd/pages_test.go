@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"io"
@@ -11,12 +10,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/spf13/pflag"
 
 	"github.com/segmentd/segmentd/config"
 	"github.com/segmentd/segmentd/processor/kafka"
 	"github.com/segmentd/segmentd/processor/stream"
+	"github.com/segmentd/segmentd/rules/schematest"
 	"github.com/segmentd/segmentd/state/subject"
 )
 
@@ -190,31 +189,13 @@ func TestExplanationPage(t *testing.T) {
 	if err := json.Unmarshal([]byte(text), &all); err != nil || all.UserID != "u1" || len(all.Explanations) == 0 {
 		t.Fatalf("%s: %v", text, err)
 	}
-	schema, _ := schemaOf("explanation")
+	page, _ := schemaOf("explanation")
+	schema := schematest.Compile(t, page)
 	for _, e := range all.Explanations {
-		if err := validate(t, schema, e); err != nil {
+		if err := schema.Validate(schematest.JSON(t, e)); err != nil {
 			t.Errorf("%s: %v", e, err)
 		}
 	}
-}
-
-// validate validates JSON by a schema.
-func validate(t *testing.T, schema, value []byte) error {
-	t.Helper()
-	c := jsonschema.NewCompiler()
-	c.AssertFormat()
-	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(schema))
-	if err == nil {
-		err = c.AddResource("schema.json", doc)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	v, err := jsonschema.UnmarshalJSON(bytes.NewReader(value))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c.MustCompile("schema.json").Validate(v)
 }
 
 // isProblem checks a problem detail (RFC 9457).

@@ -66,12 +66,14 @@ var layers = map[string]layer{
 	"processor/core/cdnow":  {own: []string{"state/subject"}},
 	// Brokers for tests, Apache Kafka's among them.
 	"processor/kafka/kafkatest": {own: []string{"processor/embedded"}, heavy: []string{"kfake"}},
+	// JSON Schemas in tests.
+	"rules/schematest": {heavy: []string{"yaml"}},
 }
 
 // wiring may import everything but what only tests may.
 const wiring = "cmd/segmentd"
 
-var onlyByTests = []string{"processor/core/oracle", "processor/core/cdnow", "processor/kafka/kafkatest"}
+var onlyByTests = []string{"processor/core/oracle", "processor/core/cdnow", "processor/kafka/kafkatest", "rules/schematest"}
 
 // heavy are the libraries that shape a package, by the prefix of their paths.
 var heavy = map[string][]string{

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bytes"
-	"encoding/json"
 	"io"
 	"os"
 	"path/filepath"
@@ -12,9 +10,9 @@ import (
 	"testing/fstest"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
-	"gopkg.in/yaml.v3"
 
 	"github.com/segmentd/segmentd/rules"
+	"github.com/segmentd/segmentd/rules/schematest"
 )
 
 // schemaFile writes a schema to a file, as people do for their editors, and
@@ -39,38 +37,6 @@ func schemaFile(t *testing.T, name string) *jsonschema.Schema {
 	return schema
 }
 
-// editorView is a YAML text as an editor's validator sees it: timestamps are text.
-func editorView(t *testing.T, text string) any {
-	t.Helper()
-	var node yaml.Node
-	if err := yaml.Unmarshal([]byte(text), &node); err != nil {
-		t.Fatalf("%v\n%s", err, text)
-	}
-	var untime func(*yaml.Node)
-	untime = func(n *yaml.Node) {
-		if n.Tag == "!!timestamp" {
-			n.Tag = "!!str"
-		}
-		for _, c := range n.Content {
-			untime(c)
-		}
-	}
-	untime(&node)
-	var v any
-	if err := node.Decode(&v); err != nil {
-		t.Fatal(err)
-	}
-	encoded, err := json.Marshal(v)
-	if err != nil {
-		t.Fatal(err)
-	}
-	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(encoded))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return doc
-}
-
 var yamlBlock = regexp.MustCompile("(?ms)^```yaml\n(.*?)^```$(\n```text\n.*?^```$)?")
 
 // TestSchemasHoldForDocuments validates every rule file and rule test that the
@@ -84,7 +50,7 @@ func TestSchemasHoldForDocuments(t *testing.T) {
 			schema = testSchema
 		}
 		validated[schema]++
-		if err := schema.Validate(editorView(t, text)); err != nil {
+		if err := schema.Validate(schematest.YAML(t, text)); err != nil {
 			t.Errorf("%s: %v\n%s", where, err, text)
 		}
 	}

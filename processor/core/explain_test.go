@@ -1,7 +1,6 @@
 package core_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"flag"
@@ -10,13 +9,12 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/santhosh-tekuri/jsonschema/v6"
-
 	"github.com/segmentd/segmentd/processor/core"
 	"github.com/segmentd/segmentd/processor/core/oracle"
 	"github.com/segmentd/segmentd/processor/replay"
 	"github.com/segmentd/segmentd/processor/wire"
 	"github.com/segmentd/segmentd/rules"
+	"github.com/segmentd/segmentd/rules/schematest"
 	"github.com/segmentd/segmentd/state/subject"
 )
 
@@ -206,31 +204,12 @@ func (x *explainCase) format(e *core.Explanation) {
 	if err != nil {
 		x.Fatal(err)
 	}
-	if err := validExplanation(x.T, b); err != nil {
+	schema, _ := wire.Schema("explanation")
+	if err := schematest.Compile(x, schema).Validate(schematest.JSON(x, b)); err != nil {
 		x.Errorf("%s: %v", b, err)
 	}
 	var again core.Explanation
 	if err := json.Unmarshal(b, &again); err != nil || again.Text() != e.Text() {
 		x.Errorf("the text changes by the way of JSON (%v):\n%s\n%s", err, e.Text(), again.Text())
 	}
-}
-
-// validExplanation validates JSON by the schema of explanations.
-func validExplanation(t *testing.T, value []byte) error {
-	t.Helper()
-	text, _ := wire.Schema("explanation")
-	schema, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := jsonschema.NewCompiler()
-	c.AssertFormat()
-	if err := c.AddResource("explanation.json", schema); err != nil {
-		t.Fatal(err)
-	}
-	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(value))
-	if err != nil {
-		return err
-	}
-	return c.MustCompile("explanation.json").Validate(doc)
 }

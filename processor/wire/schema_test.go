@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"bytes"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -10,6 +9,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/segmentd/segmentd/processor/stream"
+	"github.com/segmentd/segmentd/rules/schematest"
 	"github.com/segmentd/segmentd/state/subject"
 )
 
@@ -19,25 +19,7 @@ func schemaOf(t *testing.T, name string) *jsonschema.Schema {
 	if !ok {
 		t.Fatalf("no schema %s", name)
 	}
-	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := jsonschema.NewCompiler()
-	c.AssertFormat()
-	if err := c.AddResource("urn:segmentd:schema:"+name, doc); err != nil {
-		t.Fatal(err)
-	}
-	return c.MustCompile("urn:segmentd:schema:" + name)
-}
-
-func holds(t *testing.T, s *jsonschema.Schema, value []byte) error {
-	t.Helper()
-	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(value))
-	if err != nil {
-		t.Fatalf("%s: %v", value, err)
-	}
-	return s.Validate(doc)
+	return schematest.Compile(t, text)
 }
 
 func TestSchemaNames(t *testing.T) {
@@ -95,7 +77,7 @@ func TestOutputsHoldToTheirSchemas(t *testing.T) {
 			c.Subject.Type = subject.IDType(r % 2)
 			gone := erasure()
 			for _, change := range []*subject.Change{&c, &gone} {
-				if err := holds(t, s, e.AppendChange(nil, change)); err != nil {
+				if err := s.Validate(schematest.JSON(t, e.AppendChange(nil, change))); err != nil {
 					t.Error(err)
 				}
 			}
@@ -107,7 +89,7 @@ func TestRowsHoldToTheirSchemas(t *testing.T) {
 	e := NewEncoder(EncoderOptions{Group: "segmentd"})
 	check := func(name string, m stream.Message) {
 		t.Helper()
-		if err := holds(t, schemaOf(t, name), m.Value); err != nil {
+		if err := schemaOf(t, name).Validate(schematest.JSON(t, m.Value)); err != nil {
 			t.Error(err)
 		}
 	}
@@ -158,7 +140,7 @@ func TestInputsAgreeWithTheirSchemas(t *testing.T) {
 		if taken := rejected == nil && item.Misunderstood == ""; taken != c.taken {
 			t.Errorf("%s: taken is %v", c.value, taken)
 		}
-		if err := holds(t, schemaOf(t, c.schema), []byte(c.value)); (err == nil) != c.taken {
+		if err := schemaOf(t, c.schema).Validate(schematest.JSON(t, []byte(c.value))); (err == nil) != c.taken {
 			t.Errorf("%s: %v", c.value, err)
 		}
 	}

@@ -1,7 +1,6 @@
 package ruletest
 
 import (
-	"bytes"
 	"encoding/json"
 	"maps"
 	"os"
@@ -12,68 +11,16 @@ import (
 	"testing"
 	"testing/fstest"
 
-	"github.com/santhosh-tekuri/jsonschema/v6"
-	"gopkg.in/yaml.v3"
-
 	"github.com/segmentd/segmentd/rules"
+	"github.com/segmentd/segmentd/rules/schematest"
 )
-
-func compiledSchema(t *testing.T) *jsonschema.Schema {
-	t.Helper()
-	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(SchemaJSON()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := jsonschema.NewCompiler()
-	if err := c.AddResource("rule-test.json", doc); err != nil {
-		t.Fatal(err)
-	}
-	schema, err := c.Compile("rule-test.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return schema
-}
-
-// asJSON turns YAML into what the validator takes: scalars that YAML takes for
-// timestamps are text to an editor.
-func asJSON(t *testing.T, text string) any {
-	t.Helper()
-	var node yaml.Node
-	if err := yaml.Unmarshal([]byte(text), &node); err != nil {
-		t.Fatal(err)
-	}
-	untime(&node)
-	var v any
-	if err := node.Decode(&v); err != nil {
-		t.Fatal(err)
-	}
-	b, err := json.Marshal(v)
-	if err != nil {
-		t.Fatal(err)
-	}
-	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(b))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return doc
-}
-
-func untime(n *yaml.Node) {
-	if n.Tag == "!!timestamp" {
-		n.Tag = "!!str"
-	}
-	for _, c := range n.Content {
-		untime(c)
-	}
-}
 
 // corpusCase is a block of the corpus: its input and what it prints.
 var corpusCase = regexp.MustCompile(`(?ms)^tests[ a-z]*\n(.*?)^----\n(.*?)(?:\n\n|\z)`)
 
 // TestSchemaAcceptsTheCorpus holds the schema to every test of testdata that reads well.
 func TestSchemaAcceptsTheCorpus(t *testing.T) {
-	schema := compiledSchema(t)
+	schema := schematest.Compile(t, SchemaJSON())
 	paths, err := filepath.Glob("testdata/*")
 	if err != nil {
 		t.Fatal(err)
@@ -89,7 +36,7 @@ func TestSchemaAcceptsTheCorpus(t *testing.T) {
 				continue
 			}
 			accepted++
-			if err := schema.Validate(asJSON(t, m[1])); err != nil {
+			if err := schema.Validate(schematest.YAML(t, m[1])); err != nil {
 				t.Errorf("%s: %v\n%s", path, err, m[1])
 			}
 		}
@@ -100,7 +47,7 @@ func TestSchemaAcceptsTheCorpus(t *testing.T) {
 }
 
 func TestSchemaRefusesWhatLoadRefuses(t *testing.T) {
-	schema := compiledSchema(t)
+	schema := schematest.Compile(t, SchemaJSON())
 	set, problems := rules.Load(fstest.MapFS{"rules.yaml": {Data: []byte(`purposes:
   - {key: marketing, description: Offers, lawful_basis: consent, retention: 400d}
 segments:
@@ -133,7 +80,7 @@ segments:
 		"tests: [{name: a, steps: [{expect: {changes: [{segment: buyers, change: exited, reason: mood}]}}]}]",
 		"tests: [{name: a, userId: u, steps: [{expect: {explain: [{segment: buyers, next: {change: exited}}]}}]}]",
 	} {
-		if schema.Validate(asJSON(t, text)) == nil {
+		if schema.Validate(schematest.YAML(t, text)) == nil {
 			t.Errorf("the schema accepts %s", text)
 		}
 		if _, problems := Load(fstest.MapFS{"a_test.yaml": {Data: []byte(text)}}, set); problems == nil {
