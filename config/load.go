@@ -21,8 +21,8 @@ type Sources struct {
 // one in front of it; then it checks the whole as Validate does for src.Needs.
 //
 // The error is an *Error with all problems, those of the file first, in the
-// order of its lines. Relative paths are taken from the
-// working directory, wherever they were written.
+// order of its lines. Relative paths are taken from the working directory,
+// wherever they were written.
 func Load(src Sources) (*Config, error) {
 	l := &loader{cfg: Default(), env: environment(src.Environ)}
 	file, where := l.file(src.Flags)

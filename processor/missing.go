@@ -9,9 +9,9 @@ import (
 	"github.com/segmentd/segmentd/processor/stream"
 )
 
-// watchTopics tells, while records wait for it to be stopped for longer than
-// Config.patience, which of their topics do not exist: the producer waits for
-// those for as long as the partition is ours, since a topic may be young.
+// watchTopics tells, each time messages have waited for another Config.patience
+// and until it is stopped, which of their topics do not exist. The producer waits
+// for those for as long as the partition is ours, since a topic may be young.
 func (p *partition) watchTopics(ctx context.Context, messages []stream.Message) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})

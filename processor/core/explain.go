@@ -13,8 +13,8 @@ import (
 
 // Explain explains a segment (an index into the rule set's) to the subject of a
 // record as of an instant, which is raised to the record's clock and to the stop
-// that is in force for the segment's purpose. The record is
-// not changed; one of whom nothing is kept is a new record.
+// that is in force for the segment's purpose. The record is not changed; one of
+// whom nothing is kept is a new record.
 func (e *Engine) Explain(r *subject.Record, segment int, at subject.Instant) Explanation {
 	return e.Explainer().Explain(r, segment, at)
 }
