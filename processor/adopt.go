@@ -54,11 +54,12 @@ func (p *partition) dictionary(key []byte) (d dictionary) {
 // of what is kept is reused, and all is filled anew.
 func (p *partition) adoptRules() error {
 	p.change, p.machine = nil, nil
-	progress, coverage, err := readCursors(p.checkpoint.Cursors)
+	progress, told, err := readCursors(p.checkpoint.Cursors)
 	if err != nil {
 		return configErrorf("the checkpoint on %s has a %v: it was written by a newer version", p.topics.Changelog(), err)
 	}
-	p.coverage = coverage
+	p.coverage, p.accepted = told.coverage, told.accepted
+	p.settleAcceptance()
 	set := p.compiled(p.checkpoint.RuleSet, state.RulesKey, state.DictionaryKey)
 	if set == nil {
 		return p.beginAnew(p.target())

@@ -68,9 +68,8 @@ func TestStopWithoutTheBroker(t *testing.T) {
 	}
 }
 
-// A topic that was deleted and made anew below the processor, and decisions
-// whose retention has overtaken it, need an operator.
-func TestInputsThatLostWhatWasNotRead(t *testing.T) {
+// A topic that was deleted and made anew below the processor needs an operator.
+func TestInputsMadeAnew(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		lose func(l *lab)
@@ -78,10 +77,6 @@ func TestInputsThatLostWhatWasNotRead(t *testing.T) {
 	}{
 		{"events made anew", func(l *lab) { l.remakeInput(events) }, "the topic was deleted and made anew"},
 		{"decisions made anew", func(l *lab) { l.remakeInput(decisions) }, "the topic was deleted and made anew"},
-		{"decisions overtaken", func(l *lab) {
-			l.produce(given("u2", "marketing", ago(time.Hour)), given("u3", "marketing", ago(time.Hour)))
-			l.deleteRecords(decisions, 0, 2)
-		}, "perhaps withdrawals"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			l := newLab(t, labConfig{rules: clockRules, partitions: 1})
@@ -95,26 +90,5 @@ func TestInputsThatLostWhatWasNotRead(t *testing.T) {
 				t.Errorf("the error is %v", err)
 			}
 		})
-	}
-}
-
-// Events that retention deleted before they were read are lost, which is told.
-func TestEventsOvertakenByRetention(t *testing.T) {
-	l := newLab(t, labConfig{rules: clockRules, partitions: 1})
-	at := ago(time.Hour)
-	l.produce(given("u1", "marketing", at), track("u1", "Unread", "m1", at))
-	r := l.start()
-	r.read()
-	r.stop()
-	l.produce(track("u1", "Order Completed", "lost", at), track("u1", "Order Completed", "kept", at))
-	l.deleteRecords(events, 0, 2)
-	r = l.start()
-	r.read()
-	r.stop()
-	if got := l.changes(); len(got) != 2 || got[1].CausedBy != "kept" {
-		t.Errorf("changes:%s", lines(got))
-	}
-	if !strings.Contains(l.log.String(), "events are lost") {
-		t.Error("nobody was told")
 	}
 }

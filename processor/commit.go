@@ -48,6 +48,7 @@ func (p *partition) commit(ctx context.Context) error {
 	}
 	p.checkpoint, p.progressed = cp, true
 	p.settleCounts()
+	p.settleGaps()
 	return nil
 }
 

@@ -71,10 +71,11 @@ func (p *Processor) coverage(segment string) (sum *Coverage, ok bool) {
 
 // cursors is what the checkpoint keeps beside the inputs' positions.
 func (p *partition) cursors() map[string]string {
+	t := told{p.coverage, p.accepted}
 	if p.change == nil {
-		return cursors(nil, p.coverage)
+		return cursors(nil, t)
 	}
-	return cursors(&p.change.progress, p.coverage)
+	return cursors(&p.change.progress, t)
 }
 
 // cover notes, at the end of a change, since when filled segments are complete.

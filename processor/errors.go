@@ -41,7 +41,8 @@ const (
 )
 
 // dispose sorts errors, in this one place: what an operator must mend ends the
-// process; all else, as the broker away or fenced, is tried again by the
+// process (a GapError is none of them: its partition waits); all else, as the
+// broker away or fenced, is tried again by the
 // recovery path for as long as the partition is ours.
 func dispose(err error) disposition {
 	var configured *ConfigError

@@ -59,6 +59,11 @@ type partition struct {
 	members   map[string]int64           // of each segment as of the last recovery
 	left      *sizes                     // as of the end of the last session; nil: not known
 
+	gaps      map[string]Gap         // by topic: those that the next transaction passes
+	accepted  map[string]AcceptedGap // by topic: the newest that an operator accepted
+	accepting *acceptance            // what an operator has accepted and is not on record yet
+	rest      *rest
+
 	checkpoint state.Checkpoint
 	out        output
 	tally      [subject.Outcomes]uint64
@@ -90,6 +95,8 @@ type fetchBuffers struct {
 // environment lead to the recovery path, with backoff.
 func (p *partition) run(ctx context.Context) error {
 	defer p.gauges.Release()
+	p.rest.set(working, nil)
+	defer p.rest.set(gone, nil)
 	for failures := 0; ; failures++ {
 		p.progressed = false
 		err := p.session(ctx)
@@ -97,6 +104,13 @@ func (p *partition) run(ctx context.Context) error {
 		p.leave()
 		if ctx.Err() != nil {
 			return nil
+		}
+		if gap := (*GapError)(nil); errors.As(err, &gap) {
+			if p.awaitAcceptance(ctx, gap.Gap) != nil {
+				return nil
+			}
+			failures = -1
+			continue
 		}
 		if dispose(err) == giveUp {
 			p.gauges.SetState(metrics.Stopped)
@@ -132,6 +146,9 @@ func (p *partition) session(ctx context.Context) error {
 		return err
 	}
 	for {
+		if err := p.pauseIfAsked(ctx); err != nil {
+			return err
+		}
 		if err := p.changeRules(ctx, work); err != nil {
 			return err
 		}
@@ -303,33 +320,11 @@ func (p *partition) fetchError(ctx context.Context, in *input, f *stream.Fetched
 	if !errors.Is(f.Err, stream.ErrOffsetOutOfRange) {
 		return fmt.Errorf("fetch %s: %w", in.Topic, f.Err)
 	}
-	start, end, err := p.deps.Bounds(ctx, in.Topic, p.id)
+	at, err := p.outOfRange(ctx, in)
 	if err != nil {
-		return fmt.Errorf("offsets of %s: %w", in.Topic, err)
-	}
-	if err := p.overtaken(in, start, end); err != nil {
 		return err
 	}
-	in.position, in.fresh = start, false
-	*f = stream.Fetched{Topic: in.Topic, Partition: p.id, Next: start, HighWatermark: end, LastStable: start, LogStart: start}
-	return nil
-}
-
-// overtaken says whether the partition may go on from the start of an input
-// that no longer holds its position. Events that retention deleted before we
-// read them are lost, which is told and survived; decisions must not be.
-func (p *partition) overtaken(in *input, start, end int64) error {
-	switch {
-	case in.fresh, in.again:
-		return nil
-	case in.position > end:
-		return &StoppedError{p.id, fmt.Sprintf("%s ends at offset %d, before the group's position %d: the topic was deleted and made anew. "+
-			"Start with another group to process what is there", in.Topic, end, in.position)}
-	case in.Kind == wire.Decisions:
-		return &StoppedError{p.id, fmt.Sprintf("%s begins at offset %d, after the group's position %d: its retention deleted decisions before they were read, "+
-			"among them perhaps withdrawals. Lengthen its retention and start with another group", in.Topic, start, in.position)}
-	}
-	p.log.Error("the retention of an event topic overtook us: events are lost", "topic", in.Topic, "from", in.position, "to", start, "lost", start-in.position)
+	*f = at
 	return nil
 }
 

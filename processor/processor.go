@@ -34,6 +34,7 @@ type Processor struct {
 	mu      sync.RWMutex
 	running map[int32]*partition // guarded by mu
 	left    map[int32]*sizes     // guarded by mu: of partitions that ran before
+	rests   map[int32]*rest      // guarded by mu; those of partitions that were never ours too
 	joined  bool                 // guarded by mu
 	set     *rules.Set           // guarded by mu: that partitions follow
 	checked bool                 // guarded by mu: what it removes was looked at when it was published
@@ -49,7 +50,7 @@ func New(cfg Config, deps Deps) (*Processor, error) {
 	if cfg.Group == "" || cfg.Partitions < 1 || len(cfg.Inputs) == 0 {
 		return nil, errors.New("a processor needs a group, partitions and inputs")
 	}
-	p := &Processor{cfg: cfg, deps: deps, topics: Topics{cfg.Group}, running: map[int32]*partition{}, left: map[int32]*sizes{}}
+	p := &Processor{cfg: cfg, deps: deps, topics: Topics{cfg.Group}, running: map[int32]*partition{}, left: map[int32]*sizes{}, rests: map[int32]*rest{}}
 	p.book = newRuleBook(cfg.Group, &p.deps)
 	p.setRules(deps.Rules, false)
 	return p, nil
@@ -100,6 +101,8 @@ func (p *Processor) newPartition(id int32, member stream.GroupMember) *partition
 		gauges:  p.deps.Metrics.Assign(id, topics),
 		tx:      p.deps.Transactor(fmt.Sprintf("%s-%d", p.cfg.Group, id)),
 		queries: make(chan query),
+		gaps:    map[string]Gap{},
+		rest:    p.restOf(id),
 	}
 	loop.table.Store(&segmentTable{set: &rules.Set{}})
 	for _, in := range p.cfg.Inputs {
@@ -146,7 +149,10 @@ func (p *Processor) setJoined(joined bool) {
 // PartitionState says how far one assigned partition is.
 type PartitionState struct {
 	Partition int32
-	Ready     bool // restored and past its first barrier
+	Ready     bool // restored and past its first barrier, and neither paused nor stopped
+	Paused    bool
+	Gap       *Gap          // why it has stopped; nil: it has not
+	Accepted  []AcceptedGap // on record: the newest of each topic
 }
 
 // States tells whether the instance has joined its group, and how far each
@@ -156,7 +162,7 @@ func (p *Processor) States() (joined bool, states []PartitionState) {
 	defer p.mu.RUnlock()
 	for id := range p.cfg.Partitions {
 		if loop := p.running[id]; loop != nil {
-			states = append(states, PartitionState{id, loop.ready.Load()})
+			states = append(states, loop.state())
 		}
 	}
 	return p.joined, states

@@ -57,14 +57,23 @@ const (
 	prefixDecisions = "decisions/"
 	prefixEvents    = "events/"
 	prefixCoverage  = "coverage/"
+	prefixGap       = "gap/"
 )
 
-// cursors writes progress, nil where no change is under way, and the coverage of
-// segments.
-func cursors(p *progress, coverage map[string]subject.Instant) map[string]string {
+// told is what the cursors of a checkpoint say beside a change of rules.
+type told struct {
+	coverage map[string]subject.Instant // by segment
+	accepted map[string]AcceptedGap     // by topic
+}
+
+// cursors writes progress, nil where no change is under way, and what else is told.
+func cursors(p *progress, t told) map[string]string {
 	all := map[string]string{}
-	for segment, at := range coverage {
+	for segment, at := range t.coverage {
 		all[prefixCoverage+segment] = instantText(at)
+	}
+	for topic, g := range t.accepted {
+		all[prefixGap+topic] = fmt.Sprintf("%d %d %d %d", g.Partition, g.From, g.To, int64(g.At))
 	}
 	if p == nil {
 		return all
@@ -86,21 +95,21 @@ func cursors(p *progress, coverage map[string]subject.Instant) map[string]string
 func instantText(t subject.Instant) string { return strconv.FormatInt(int64(t), 10) }
 
 // readCursors reads what cursors wrote. A cursor that it would not write is an error.
-func readCursors(all map[string]string) (p *progress, coverage map[string]subject.Instant, err error) {
-	coverage = map[string]subject.Instant{}
+func readCursors(all map[string]string) (*progress, told, error) {
+	t := told{map[string]subject.Instant{}, map[string]AcceptedGap{}}
 	r := &progress{phase: ended, reread: map[string]span{}, again: map[string]span{}}
 	for name, text := range all {
-		if err := r.read(name, text, coverage); err != nil {
-			return nil, nil, fmt.Errorf("cursor %q: %w", name, err)
+		if err := r.read(name, text, &t); err != nil {
+			return nil, t, fmt.Errorf("cursor %q: %w", name, err)
 		}
 	}
 	if r.phase == ended {
-		return nil, coverage, nil
+		return nil, t, nil
 	}
-	return r, coverage, nil
+	return r, t, nil
 }
 
-func (p *progress) read(name, text string, coverage map[string]subject.Instant) (err error) {
+func (p *progress) read(name, text string, t *told) (err error) {
 	switch name {
 	case cursorPhase:
 		p.phase, err = parsePhase(text)
@@ -126,8 +135,11 @@ func (p *progress) read(name, text string, coverage map[string]subject.Instant) 
 	if segment, ok := strings.CutPrefix(name, prefixCoverage); ok {
 		var at subject.Instant
 		err = readInstant(text, &at)
-		coverage[segment] = at
+		t.coverage[segment] = at
 		return err
+	}
+	if topic, ok := strings.CutPrefix(name, prefixGap); ok {
+		return readGap(text, topic, t.accepted)
 	}
 	return fmt.Errorf("it is not known to this version")
 }
@@ -163,6 +175,15 @@ func readSpan(text, topic string, to map[string]span) error {
 		return fmt.Errorf("%q is not three offsets", text)
 	}
 	to[topic] = s
+	return nil
+}
+
+func readGap(text, topic string, to map[string]AcceptedGap) error {
+	g := AcceptedGap{Gap: Gap{Topic: topic}}
+	if n, err := fmt.Sscanf(text, "%d %d %d %d", &g.Partition, &g.From, &g.To, &g.At); err != nil || n != 4 {
+		return fmt.Errorf("%q is not a partition, two offsets and an instant", text)
+	}
+	to[topic] = g
 	return nil
 }
 

@@ -247,10 +247,11 @@ func (p *partition) adopt() error {
 		in.sent, in.end = time.Time{}, 0
 	}
 	clear(p.tally[:])
+	clear(p.gaps)
 	p.out.reset()
 	p.host.begin()
 	if begins {
-		p.change, p.machine, p.coverage = nil, nil, map[string]subject.Instant{}
+		p.change, p.machine, p.coverage, p.accepted = nil, nil, map[string]subject.Instant{}, map[string]AcceptedGap{}
 		set := p.target()
 		p.follow(set)
 		return p.keepRules(set)

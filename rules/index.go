@@ -209,6 +209,30 @@ func appendOnce(buf, leaves []*Leaf) []*Leaf {
 // as ascending indices into Segments (shared; do not change).
 func (s *Set) TraitSegments(purpose int, key string) []int { return s.index.traits[purpose][key] }
 
+// FromEvents reports, by segment, whether its answer rests on events or traits:
+// its own leaves, or those of segments that it names.
+func (s *Set) FromEvents() []bool {
+	from := make([]bool, len(s.Segments))
+	for _, traits := range s.index.traits {
+		for _, segments := range traits {
+			for _, i := range segments {
+				from[i] = true
+			}
+		}
+	}
+	for i := range s.Segments {
+		for _, l := range s.Segments[i].Leaves {
+			from[i] = from[i] || !s.Leaves[l].Remembers()
+		}
+		if from[i] {
+			for _, d := range s.Segments[i].Dependents {
+				from[d] = true
+			}
+		}
+	}
+	return from
+}
+
 // SegmentByID returns the index of the segment with that ID.
 func (s *Set) SegmentByID(id uint32) (int, bool) {
 	i, ok := s.index.segments[id]

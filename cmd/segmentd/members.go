@@ -92,7 +92,7 @@ func refusal(url string, res *http.Response, body []byte) error {
 		problem.Detail = res.Status
 	}
 	err := fmt.Errorf("%s answered %d: %s", url, res.StatusCode, problem.Detail)
-	if res.StatusCode == http.StatusNotFound {
+	if res.StatusCode == http.StatusNotFound || res.StatusCode == http.StatusConflict {
 		return usageError(err)
 	}
 	return environmentError(err)

@@ -31,6 +31,8 @@ type Processor interface {
 	Segments() []processor.SegmentInfo
 	Coverages() map[string]processor.Coverage
 	Explain(ctx context.Context, id subject.ID, segment string) (processor.Explanations, error)
+	Pause(ctx context.Context, partition int32) error
+	Resume(ctx context.Context, partition int32, acceptGap bool) error
 }
 
 // Config says what is served where.
@@ -140,7 +142,10 @@ func (s *Server) routes(cfg Config) http.Handler {
 	mux.Handle("GET /v1/subjects/{id}/explain", s.local(s.explain))
 	mux.Handle("POST /v1/subjects/explain", s.local(s.explainPosted))
 	mux.Handle("GET /v1/segments", s.local(s.segments))
+	mux.Handle("GET /v1/status", s.local(s.status))
 	mux.Handle("POST /v1/admin/reload", s.local(s.reload))
+	mux.Handle("POST /v1/admin/pause", s.local(s.pause))
+	mux.Handle("POST /v1/admin/resume", s.local(s.resume))
 	noPage := unmatched(mux)
 	mux.Handle("/v1/", s.local(noPage))
 	if cfg.Pprof && s.loopback {
@@ -172,8 +177,8 @@ func unmatched(mux *http.ServeMux) http.HandlerFunc {
 }
 
 func notFound(w http.ResponseWriter) {
-	problem(w, http.StatusNotFound, "there is no such page; see GET /v1/segments, /v1/subjects/{id}, /v1/subjects/{id}/explain, /metrics, /livez, /readyz, "+
-		"and POST /v1/subjects/lookup, /v1/subjects/explain, /v1/admin/reload")
+	problem(w, http.StatusNotFound, "there is no such page; see GET /v1/segments, /v1/status, /v1/subjects/{id}, /v1/subjects/{id}/explain, /metrics, /livez, /readyz, "+
+		"and POST /v1/subjects/lookup, /v1/subjects/explain, /v1/admin/{pause,resume,reload}")
 }
 
 // local serves a page only on loopback and only for requests that name it so

@@ -35,13 +35,13 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintln(w, "not ready: the consumer group is not joined")
 	case waiting > 0:
 		w.WriteHeader(http.StatusServiceUnavailable)
-		fmt.Fprintf(w, "not ready: %d of %d partitions are not restored and past their barrier\n", waiting, len(states))
+		fmt.Fprintf(w, "not ready: %d of %d partitions are not restored, past their barrier and at work\n", waiting, len(states))
 	default:
 		fmt.Fprintln(w, "ok")
 	}
 	if r.URL.Query().Has("verbose") {
 		for _, st := range states {
-			fmt.Fprintf(w, "partition %d: %s\n", st.Partition, map[bool]string{true: "ready", false: "restoring"}[st.Ready])
+			fmt.Fprintf(w, "partition %d: %s\n", st.Partition, readiness(st))
 		}
 	}
 }

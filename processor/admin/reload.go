@@ -28,13 +28,8 @@ type reloadedJSON struct {
 // reload puts the rule files as they are now in force. It answers once all
 // partitions have accepted them; what they then do goes on.
 func (s *Server) reload(w http.ResponseWriter, r *http.Request) {
-	allow := false
-	switch text := r.URL.Query().Get("allowRemovals"); text {
-	case "", "false":
-	case "true":
-		allow = true
-	default:
-		problem(w, http.StatusBadRequest, "allowRemovals is true or false")
+	allow, ok := boolOf(w, r, "allowRemovals")
+	if !ok {
 		return
 	}
 	done, err := s.deps.Reload(r.Context(), allow)

@@ -29,6 +29,7 @@ func (m *Metrics) defineInputs(d *definer, topics []string) {
 	m.defineEvents(d)
 	m.defineDecisions(d)
 	m.defineRejects(d, topics)
+	m.defineGaps(d, topics)
 	m.belowMinimum = d.counter(Description{Name: "values_below_minimum_total",
 		Help: "Numbers in events that were taken for missing, because they are below their field's minimum in the rules.",
 		Note: "Rising steadily: a producer sends negative amounts (refunds, say) in a field that the rules declare with `min`, and sums leave them out."})
@@ -78,6 +79,18 @@ func (m *Metrics) defineRejects(d *definer, topics []string) {
 	m.capped = d.counter(Description{Name: "rejected_capped_total",
 		Help: "Rejected records of which no reference was published, because the rejected topic's rate is capped.",
 		Note: "The rejected topic is then a sample; `segmentd_rejected_total` still counts all."})
+}
+
+func (m *Metrics) defineGaps(d *definer, topics []string) {
+	m.vecs.overtaken = d.counters(Description{Name: "overtaken_records_total", Labels: []Label{{"topic", nil}},
+		Help: "Records of an input that its retention deleted before they were read, and that processing has gone on without.",
+		Note: "Lost for good. Lengthen the topic's retention beyond the longest time that processing may be away. Of an events topic: `/v1/segments` says `coverageFrom` of the segments concerned. Of a decisions topic: somebody accepted it (`segmentd resume --accept-gap`)."})
+	for _, t := range topics {
+		m.vecs.overtaken.WithLabelValues(t)
+	}
+	m.vecs.gap = d.gauges(Description{Name: "gap_records", Labels: []Label{{"topic", nil}, {"partition", nil}},
+		Help: "Decisions that the topic's retention deleted before they were read, for which the partition has stopped; 0 once it goes on.",
+		Note: "Above 0 the partition stands still, for among what is missing may be withdrawals. `/readyz?verbose` and `/v1/status` have the offsets; OPERATIONS.md says what to do."})
 }
 
 func (m *Metrics) defineChanges(d *definer) {
@@ -131,7 +144,7 @@ func (m *Metrics) defineTime(d *definer) {
 func (m *Metrics) definePartitions(d *definer) {
 	v := d.gauges(Description{Name: "partitions", Labels: []Label{{"state", names(states)}},
 		Help: "Partitions this instance owns, by state.",
-		Note: "Each partition is owned once, so the sum over all instances is their number. `restoring` for long: see restore_remaining_records. `stopped`: an operator is needed, and the process ends; its last log line says why."})
+		Note: "Each partition is owned once, so the sum over all instances is their number. `restoring` for long: see restore_remaining_records. `paused`: by an operator. `stopped`: an operator is needed; the log and `/v1/status` say why."})
 	for s := range m.partitions {
 		m.partitions[s] = v.WithLabelValues(State(s).String())
 	}

@@ -96,11 +96,11 @@ type Metrics struct {
 
 // vectors are the metrics whose label values are known only at run time.
 type vectors struct {
-	changes, rejected                     *prometheus.CounterVec
+	changes, rejected, overtaken          *prometheus.CounterVec
 	members                               *prometheus.GaugeVec
 	lagRecords, lagSeconds                *prometheus.GaugeVec
 	clock, dueTimer, restoreLeft, ruleSet *prometheus.GaugeVec
-	toFill                                *prometheus.GaugeVec
+	toFill, gap                           *prometheus.GaugeVec
 }
 
 type rejection struct{ topic, reason string }
@@ -195,6 +195,12 @@ func (m *Metrics) CountRejected(topic, reason string) {
 // CountRejectedCapped counts a rejected record of which no reference was
 // published, as the rejected topic's rate is capped.
 func (m *Metrics) CountRejectedCapped() { m.capped.Inc() }
+
+// AddOvertaken counts records of an input topic that its retention deleted
+// before they were read.
+func (m *Metrics) AddOvertaken(topic string, n int64) {
+	m.vecs.overtaken.WithLabelValues(topic).Add(float64(n))
+}
 
 // AddBelowMinimum counts numbers that were taken for missing, as they were
 // below their field's minimum.

@@ -48,6 +48,7 @@ func moveAll(m *metrics.Metrics) *metrics.Partition {
 	m.CountPassedOn()
 	m.CountRejected(decisions, "malformed")
 	m.CountRejectedCapped()
+	m.AddOvertaken(decisions, 2)
 	m.AddBelowMinimum(1)
 	m.AddDedupeEvicted(1)
 	m.AddTruncatedLeaves(1)
@@ -65,6 +66,7 @@ func moveAll(m *metrics.Metrics) *metrics.Partition {
 	p.SetOldestTimer(2_500_000)
 	p.SetRestoreRemaining(9)
 	p.SetBackfillRemaining(4)
+	p.SetGap(decisions, 2)
 	p.SetOverlayBytes(100)
 	p.SetMembers("vip", 10)
 	p.CountChange(&subject.Change{Segment: "vip", Kind: subject.Entered, Reason: subject.ByEvent})
@@ -179,14 +181,15 @@ func TestSeriesExistFromTheStart(t *testing.T) {
 	m := newMetrics(t, metrics.Config{Topics: []string{events, decisions}})
 	families := gather(t, m)
 	for name, want := range map[string]int{
-		"segmentd_events_total":         int(subject.Outcomes),
-		"segmentd_change_reasons_total": 3 * int(subject.Reasons),
-		"segmentd_decisions_total":      4,
-		"segmentd_transactions_total":   3,
-		"segmentd_partitions":           3,
-		"segmentd_rejected_total":       2 * len(metrics.RejectReasons()),
-		"segmentd_changes_total":        3, // entered and exited of all segments, erased
-		"segmentd_members":              1,
+		"segmentd_events_total":            int(subject.Outcomes),
+		"segmentd_change_reasons_total":    3 * int(subject.Reasons),
+		"segmentd_decisions_total":         4,
+		"segmentd_transactions_total":      3,
+		"segmentd_partitions":              4,
+		"segmentd_overtaken_records_total": 2,
+		"segmentd_rejected_total":          2 * len(metrics.RejectReasons()),
+		"segmentd_changes_total":           3, // entered and exited of all segments, erased
+		"segmentd_members":                 1,
 	} {
 		if got := len(families[name].GetMetric()); got != want {
 			t.Errorf("%s has %d series, want %d", name, got, want)
@@ -338,7 +341,7 @@ func TestWrappedRegistererIsUsed(t *testing.T) {
 	if own := gather(t, m); len(own) != 0 {
 		t.Errorf("%d metrics outside the registerer", len(own))
 	}
-	if n, err := testutil.GatherAndCount(reg, "segmentd_partitions"); err != nil || n != 3 {
+	if n, err := testutil.GatherAndCount(reg, "segmentd_partitions"); err != nil || n != 4 {
 		t.Errorf("%d series, %v", n, err)
 	}
 }

@@ -16,11 +16,12 @@ type State uint8
 const (
 	Restoring State = iota // not served yet
 	Running
+	Paused  // by an operator
 	Stopped // needs an operator
 	states
 )
 
-var stateNames = [states]string{"restoring", "running", "stopped"}
+var stateNames = [states]string{"restoring", "running", "paused", "stopped"}
 
 // String is the state as the metric writes it.
 func (s State) String() string { return stateNames[s] }
@@ -75,6 +76,7 @@ func (p *Partition) Release() {
 	for t := range p.lags {
 		v.lagRecords.DeleteLabelValues(t, p.label)
 		v.lagSeconds.DeleteLabelValues(t, p.label)
+		v.gap.DeleteLabelValues(t, p.label)
 	}
 	for _, g := range []*prometheus.GaugeVec{v.clock, v.dueTimer, v.restoreLeft, v.toFill} {
 		g.DeleteLabelValues(p.label)
@@ -96,6 +98,12 @@ func (p *Partition) SetInputLag(topic string, records int64, age time.Duration) 
 		l.records.Set(float64(records))
 		l.seconds.Set(age.Seconds())
 	}
+}
+
+// SetGap sets how many records of an input are missing for which the partition
+// has stopped; 0: it has not, or goes on.
+func (p *Partition) SetGap(topic string, records int64) {
+	p.m.vecs.gap.WithLabelValues(topic, p.label).Set(float64(records))
 }
 
 // SetClock sets the partition's clock. There is no series before it is first
