@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -27,7 +28,13 @@ import (
 	"github.com/segmentd/segmentd/state/subject"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if text := os.Getenv(victimVariable); text != "" {
+		beVictim(text)
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // The inputs of every lab.
 const (
@@ -145,11 +152,15 @@ func loadRules(t testing.TB, text string) *rules.Set {
 	if text == "" {
 		text = shopRules
 	}
-	set, problems := rules.Load(fstest.MapFS{"rules.yaml": {Data: []byte(text)}})
+	set, problems := loadText(text)
 	if set == nil {
 		t.Fatal(problems)
 	}
 	return set
+}
+
+func loadText(text string) (*rules.Set, []rules.Problem) {
+	return rules.Load(fstest.MapFS{"rules.yaml": {Data: []byte(text)}})
 }
 
 // record is one input record.

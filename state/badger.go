@@ -101,7 +101,8 @@ func (s *Store) writeBatch(space keyspace, b *batch) (err error) {
 	defer guard(&err)
 	s.dropping.RLock()
 	defer s.dropping.RUnlock()
-	w := txnWriter{db: s.db, txn: s.db.NewTransaction(true), keys: make([]byte, 0, len(b.values)*recordKeyBytes+len(b.timers)*timerKeyBytes)}
+	s.opts.Reached(StepWrite)
+	w := txnWriter{db: s.db, reached: s.opts.Reached, txn: s.db.NewTransaction(true), keys: make([]byte, 0, len(b.values)*recordKeyBytes+len(b.timers)*timerKeyBytes)}
 	defer func() { w.txn.Discard() }()
 	for t, armed := range b.timers {
 		if armed {
@@ -119,10 +120,15 @@ func (s *Store) writeBatch(space keyspace, b *batch) (err error) {
 	for key, value := range b.fixed {
 		w.put(space.meta(key), value)
 	}
+	s.opts.Reached(StepPosition)
 	if b.position != nil {
 		w.set(space.meta(positionName), b.position)
 	}
-	return w.finish()
+	if err := w.finish(); err != nil {
+		return err
+	}
+	s.opts.Reached(StepWritten)
+	return nil
 }
 
 // positionName is the meta key of the position; the others are named by fixed keys.
@@ -131,10 +137,11 @@ const positionName = "position"
 // txnWriter writes in order, in as many transactions as it takes, each
 // committed before the next begins. After an error it does nothing.
 type txnWriter struct {
-	db   *badger.DB
-	txn  *badger.Txn
-	keys []byte // Badger keeps keys until the commit
-	err  error
+	db      *badger.DB
+	reached func(Step)
+	txn     *badger.Txn
+	keys    []byte // Badger keeps keys until the commit
+	err     error
 }
 
 func (w *txnWriter) recordKey(space keyspace, key Key) []byte {
@@ -173,6 +180,7 @@ func (w *txnWriter) do(op func() error) {
 	err := op()
 	if errors.Is(err, badger.ErrTxnTooBig) {
 		if err = w.txn.Commit(); err == nil {
+			w.reached(StepPart)
 			w.txn = w.db.NewTransaction(true)
 			err = op()
 		}

@@ -2,6 +2,7 @@ package state
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -9,6 +10,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -16,8 +18,12 @@ import (
 )
 
 // crashDir names the environment variable that makes the test binary the child
-// of the crash test: it commits to the image in that directory until killed.
-const crashDir = "SEGMENTD_STATE_CRASH_DIR"
+// of the crash tests: it commits to the image in that directory until killed, or
+// where crashStep names a step, one large transaction until it kills itself there.
+const (
+	crashDir  = "SEGMENTD_STATE_CRASH_DIR"
+	crashStep = "SEGMENTD_STATE_CRASH_STEP"
+)
 
 const (
 	crashSubjects = 500
@@ -46,8 +52,12 @@ func inTransaction(n uint64) []*subject.Record {
 
 // crashChild goes on from the image's position for ever and prints each
 // transaction it has committed.
-func crashChild(dir string) {
-	if err := commitForEver(dir); err != nil {
+func crashChild(dir string, at Step) {
+	commit := commitForEver
+	if at != "" {
+		commit = func(dir string) error { return commitLarge(dir, at) }
+	}
+	if err := commit(dir); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -187,4 +197,114 @@ func checkPrefix(t *testing.T, dir string, before, committed uint64) uint64 {
 		t.Fatal(err)
 	}
 	return cp.Transaction
+}
+
+// largeSubjects have records of a kilobyte and a half: together they take more
+// than one of Badger's transactions.
+const largeSubjects = 7000
+
+// large is a transaction that leaves in each record its own number.
+func large(n uint64) (rs []*subject.Record) {
+	for i := range largeSubjects {
+		r := simple(i, n, subject.Instant(n*1000))
+		times := make([]subject.Instant, 400)
+		for j := range times {
+			times[j] = subject.Instant(int(n)*1_000_000 + j*7919)
+		}
+		r.EnsurePurpose("p").EnsureLeaf(1).Times = times
+		rs = append(rs, r)
+	}
+	return rs
+}
+
+func putAll(p *Partition, n uint64) error {
+	for _, r := range large(n) {
+		if err := p.Put(r); err != nil {
+			return err
+		}
+	}
+	return p.Commit(checkpoint(n), int64(n)*100)
+}
+
+// commitLarge commits the large transaction after the image's, and dies (SIGKILL)
+// at a step of writing it.
+func commitLarge(dir string, at Step) error {
+	opts := testOptions()
+	opts.Reached = func(s Step) {
+		if s == at {
+			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+			select {}
+		}
+	}
+	s, err := Open(dir, opts)
+	if err != nil {
+		return err
+	}
+	p, err := s.Partition(3)
+	if err != nil {
+		return err
+	}
+	cp, _, _ := p.Position()
+	if err := putAll(p, cp.Transaction+1); err != nil {
+		return err
+	}
+	return errors.Join(p.Flush(context.Background()), errors.New("it was not killed"))
+}
+
+// A process killed between two parts of a large write, or before its last, leaves
+// the position of before it, however much of it is there; what is done again
+// completes it.
+func TestKilledWithinAWrite(t *testing.T) {
+	for _, step := range []Step{StepWrite, StepPart, StepPosition, StepWritten} {
+		t.Run(string(step), func(t *testing.T) {
+			dir := t.TempDir()
+			s := openStore(t, dir, testOptions())
+			p := openPartition(t, s, 3)
+			if err := errors.Join(putAll(p, 1), p.Close(), s.Close()); err != nil {
+				t.Fatal(err)
+			}
+			cmd := exec.Command(os.Args[0])
+			cmd.Env = append(os.Environ(), crashDir+"="+dir, crashStep+"="+string(step))
+			out, err := cmd.CombinedOutput()
+			if status, _ := cmd.ProcessState.Sys().(syscall.WaitStatus); !status.Signaled() {
+				t.Fatalf("the child was not killed: %v\n%s", err, out)
+			}
+			s = openStore(t, dir, testOptions())
+			p = openPartition(t, s, 3)
+			want := map[bool]uint64{true: 2, false: 1}[step == StepWritten]
+			if cp, next, ok := p.Position(); !ok || cp.Transaction != want || next != int64(want)*100 {
+				t.Errorf("the image is at transaction %d, offset %d (%v), want %d", cp.Transaction, next, ok, want)
+			}
+			older, newer := versions(t, p)
+			t.Logf("%d records are of before, %d of the transaction", older, newer)
+			if parts := step == StepPart || step == StepPosition; parts != (older > 0 && newer > 0) || older+newer != largeSubjects {
+				t.Errorf("%d records are of before, %d of the transaction", older, newer)
+			}
+			if err := putAll(p, 2); err != nil {
+				t.Fatal(err)
+			}
+			if older, newer = versions(t, p); older > 0 || newer != largeSubjects {
+				t.Errorf("done again, %d records are of before, %d of the transaction", older, newer)
+			}
+			if _, err := p.Digest(); err != nil { // timers
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func versions(t *testing.T, p *Partition) (older, newer int) {
+	t.Helper()
+	err := p.Each(func(r *subject.Record) error {
+		if r.Version == 1 {
+			older++
+		} else {
+			newer++
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return older, newer
 }

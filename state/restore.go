@@ -94,11 +94,17 @@ func (s *Store) drop(space keyspace) (err error) {
 	defer guard(&err)
 	s.dropping.Lock()
 	defer s.dropping.Unlock()
+	s.opts.Reached(StepDrop)
 	err = s.db.Update(func(txn *badger.Txn) error { return txn.Delete(space.meta(positionName)) })
 	if err != nil {
 		return damage(err)
 	}
-	return damage(s.db.DropPrefix(space.prefix()))
+	s.opts.Reached(StepDropping)
+	if err := damage(s.db.DropPrefix(space.prefix())); err != nil {
+		return err
+	}
+	s.opts.Reached(StepDropped)
+	return nil
 }
 
 // Each calls f with every committed record, in order of key. The record is

@@ -59,9 +59,27 @@ type Options struct {
 	Logger *slog.Logger // nil: none
 	// WriteObserved is told how long each write to Badger took, from the writer's goroutine; nil: nobody.
 	WriteObserved func(time.Duration)
+	// Reached is told each step of changing the image, on the goroutine that takes
+	// it: a process that ends there leaves what it would leave to a crash; nil: nobody.
+	Reached func(Step)
 
 	bootFile string // for tests
 }
+
+// Step is a moment of changing the image, between two of which a crash finds
+// another state of it.
+type Step string
+
+// The steps, in order: of writing a batch, and of dropping a partition's image.
+const (
+	StepWrite    Step = "write"    // nothing of the batch is written
+	StepPart     Step = "part"     // of a large batch: a part is written
+	StepPosition Step = "position" // all but the position is written, or about to be with it
+	StepWritten  Step = "written"
+	StepDrop     Step = "drop"     // nothing is dropped
+	StepDropping Step = "dropping" // the position is dropped, the records are not
+	StepDropped  Step = "dropped"
+)
 
 func (o Options) withDefaults() Options {
 	o.CacheBytes = cmp.Or(o.CacheBytes, 128<<20)
@@ -74,6 +92,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.WriteObserved == nil {
 		o.WriteObserved = func(time.Duration) {}
+	}
+	if o.Reached == nil {
+		o.Reached = func(Step) {}
 	}
 	return o
 }

@@ -18,7 +18,7 @@ import (
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(crashDir); dir != "" {
-		crashChild(dir)
+		crashChild(dir, Step(os.Getenv(crashStep)))
 		return
 	}
 	goleak.VerifyTestMain(m)
