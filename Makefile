@@ -77,8 +77,8 @@ KAFKA_TESTS = $(GO) test -count=1 -p 1 -timeout 20m ./processor/kafka ./processo
 	$(GO) test -count=1 -timeout 20m ./cmd/segmentd -run '^Test(Crash|CDNOW|Secure)'
 
 .PHONY: mutants
-mutants: ## Plant bugs in the evaluation one after the other, and see that the tests catch each (minutes).
-	$(GO) test ./processor/core -count=1 -v -timeout 60m -run '^TestMutants$$' -mutants
+mutants: ## Plant bugs in the evaluation and in the pipeline one after the other, and see that the tests catch each (minutes).
+	$(GO) test ./processor/core ./processor -p 1 -count=1 -v -timeout 60m -run '^TestMutants$$' -mutants
 
 .PHONY: bench
 bench: ## Run the benchmarks (BENCH=regexp picks some).

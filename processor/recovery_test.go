@@ -58,6 +58,7 @@ func TestBatchesAndStopsChangeNothing(t *testing.T) {
 			r.stop()
 			changes := inOrder(l.changes())
 			l.verify(changes)
+			l.kept()
 			if first == nil {
 				first, digests = changes, d
 				return
@@ -230,6 +231,16 @@ func TestFailingTransactions(t *testing.T) {
 	l.verify(changes)
 	if n := f.done.Load(); n < 8 {
 		t.Errorf("only %d faults were tried", n)
+	}
+	l.kept()
+}
+
+// kept checks that no image was thrown away: what is in one is always a moment of
+// its changelog, so that only what came after is read again.
+func (l *lab) kept() {
+	l.t.Helper()
+	if strings.Contains(l.log.String(), "image is thrown away") {
+		l.t.Errorf("a sound image was thrown away:\n%s", l.log.String())
 	}
 }
 

@@ -68,12 +68,14 @@ var layers = map[string]layer{
 	"processor/kafka/kafkatest": {own: []string{"processor/embedded"}, heavy: []string{"kfake"}},
 	// JSON Schemas in tests.
 	"rules/schematest": {heavy: []string{"yaml"}},
+	// Planted bugs.
+	"processor/mutation": {},
 }
 
 // wiring may import everything but what only tests may.
 const wiring = "cmd/segmentd"
 
-var onlyByTests = []string{"processor/core/oracle", "processor/core/cdnow", "processor/kafka/kafkatest", "rules/schematest"}
+var onlyByTests = []string{"processor/core/oracle", "processor/core/cdnow", "processor/kafka/kafkatest", "rules/schematest", "processor/mutation"}
 
 // heavy are the libraries that shape a package, by the prefix of their paths.
 var heavy = map[string][]string{

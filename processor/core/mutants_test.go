@@ -1,23 +1,15 @@
 package core_test
 
 import (
-	"encoding/json"
-	"flag"
-	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
+	"time"
+
+	"github.com/segmentd/segmentd/processor/mutation"
 )
 
-var runMutants = flag.Bool("mutants", false, "plant each of the bugs of TestMutants and see that the suite catches it (minutes)")
-
-// mutant is a bug to be planted: in a file, one text in place of another that
-// stands there once.
-type mutant struct{ bug, file, text, instead string }
-
 // mutants are mistakes that are easily made in evaluation.
-var mutants = []mutant{
+var mutants = []mutation.Bug{
 	{"a window includes its far edge", "rules/window.go",
 		"		if oldest = after(at, -w.span); !aged || !w.retained {\n			oldest = after(oldest, 1)\n		}", "		oldest = after(at, -w.span)"},
 	{"an event leaves its window a microsecond late", "rules/window.go", "		end = after(t, w.span)\n", "		end = after(t, w.span+1)\n"},
@@ -53,72 +45,10 @@ var mutants = []mutant{
 	{"a prefix is a name", "rules/pattern.go", "		return strings.HasPrefix(name, p.text)", "		return name == p.text"},
 }
 
-// root is the repository's top as the tests of this package see it.
-var root = filepath.Join("..", "..")
-
 // TestMutants holds that every planted bug has its place, and with -mutants that
 // the suite of the language catches it.
 func TestMutants(t *testing.T) {
-	for _, m := range mutants {
-		t.Run(m.bug, func(t *testing.T) {
-			source, err := os.ReadFile(filepath.Join(root, m.file))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if n := strings.Count(string(source), m.text); n != 1 {
-				t.Fatalf("%s: the text stands there %d times:\n%s", m.file, n, m.text)
-			}
-			if *runMutants {
-				m.plant(t, strings.Replace(string(source), m.text, m.instead, 1))
-			}
-		})
-	}
-}
-
-// suite is what must catch the bugs.
-var suite = []string{"./processor/replay", "./rules", "./processor/core"}
-
-// plant runs the suite over the tree with one file replaced, which the go
-// command does as it builds.
-func (m mutant) plant(t *testing.T, source string) {
-	dir := t.TempDir()
-	file, err := filepath.Abs(filepath.Join(root, m.file))
-	if err != nil {
-		t.Fatal(err)
-	}
-	mutated := filepath.Join(dir, filepath.Base(m.file))
-	overlay, err := json.Marshal(map[string]map[string]string{"Replace": {file: mutated}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	list := filepath.Join(dir, "overlay.json")
-	if err := os.WriteFile(mutated, []byte(source), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(list, overlay, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for _, pkg := range suite {
-		// Some bugs never end; those that take memory besides must not take the machine's.
-		c := exec.Command("sh", "-c", `ulimit -v 6000000; exec go test -short -failfast -timeout 4m -overlay "$0" "$1"`, list, pkg)
-		c.Dir = root
-		out, err := c.CombinedOutput()
-		if strings.Contains(string(out), "[build failed]") || strings.Contains(string(out), "[setup failed]") {
-			t.Fatalf("the bug does not compile:\n%s", out)
-		}
-		if err != nil {
-			t.Logf("caught by %s: %s", pkg, firstFailure(string(out)))
-			return
-		}
-	}
-	t.Error("nothing caught it")
-}
-
-func firstFailure(out string) string {
-	for _, line := range strings.Split(out, "\n") {
-		if strings.Contains(line, "--- FAIL") || strings.HasPrefix(line, "panic") || strings.HasPrefix(line, "fatal error") {
-			return strings.TrimSpace(line)
-		}
-	}
-	return strings.TrimSpace(strings.SplitN(out, "\n", 2)[0])
+	suite := mutation.Suite{Root: filepath.Join("..", ".."), Timeout: 4 * time.Minute, Hangs: true,
+		Packages: func(string) []string { return []string{"./processor/replay", "./rules", "./processor/core"} }}
+	suite.Run(t, mutants)
 }
