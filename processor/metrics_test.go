@@ -105,9 +105,28 @@ func TestEveryMetricMoves(t *testing.T) {
 	grant.wrong, grant.to = true, l.notOf("u8")
 	step(grant)
 	o.fill()
+	o.gap(l)
 	r.stop()
 	o.check(map[string]string{"segmentd_build_info": "constant", "segmentd_rule_set_info": "always 1, of one rule set or another",
 		"segmentd_store_bytes": "measured by the process"})
+}
+
+// gap lets retention overtake a paused partition, which stops then until that is
+// accepted.
+func (o *observer) gap(l *lab) {
+	o.t.Helper()
+	must(o.t, o.r.processor.Pause(o.t.Context(), 0))
+	from := l.watermarks(decisions)[0].End
+	lost := given(l.onPartition(0), "marketing", ago(time.Hour))
+	l.produce(lost, lost)
+	l.deleteRecords(decisions, 0, from+2)
+	o.look()
+	must(o.t, o.r.processor.Resume(o.t.Context(), 0, false))
+	o.r.stops(0)
+	o.look()
+	must(o.t, o.r.processor.Resume(o.t.Context(), 0, true))
+	o.r.read()
+	o.look()
 }
 
 // fill lets the rules change so that events are read again.

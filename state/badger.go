@@ -101,6 +101,9 @@ func (s *Store) writeBatch(space keyspace, b *batch) (err error) {
 	defer guard(&err)
 	s.dropping.RLock()
 	defer s.dropping.RUnlock()
+	if err := s.dir.room(); err != nil {
+		return err
+	}
 	s.opts.Reached(StepWrite)
 	w := txnWriter{db: s.db, reached: s.opts.Reached, txn: s.db.NewTransaction(true), keys: make([]byte, 0, len(b.values)*recordKeyBytes+len(b.timers)*timerKeyBytes)}
 	defer func() { w.txn.Discard() }()

@@ -126,7 +126,7 @@ type Store struct {
 // another secret (whether this secret may be used at all, the changelog's
 // checkpoint says); or the machine was restarted without a clean stop, so that
 // the disk may lack what the kernel had not written. Errors: ErrInUse,
-// ErrForeign, ErrNewerVersion, and those of the file system.
+// ErrForeign, ErrNewerVersion, ErrNoRoom, and those of the file system.
 func Open(dir string, opts Options) (*Store, error) {
 	d, err := lockDirectory(dir, opts.Ours)
 	if err != nil {
@@ -140,6 +140,9 @@ func Open(dir string, opts Options) (*Store, error) {
 }
 
 func (s *Store) openImage() error {
+	if err := s.dir.room(); err != nil {
+		return err
+	}
 	m, found, err := s.dir.read()
 	if err != nil {
 		return err
