@@ -94,6 +94,9 @@ func (p *partition) transact(ctx context.Context, cp state.Checkpoint) (next int
 	for _, pr := range produced {
 		if pr.Topic == p.topics.Changelog() {
 			next = pr.BaseOffset + int64(pr.Count)
+			if _, at, ok := p.image.Position(); ok && pr.BaseOffset < at {
+				return 0, fmt.Errorf("%w: %s goes on at offset %d, and was at %d: it was deleted and made anew", errRecover, pr.Topic, pr.BaseOffset, at)
+			}
 			if err := p.host.compare(p, sent, pr.LogAppendTime); err != nil {
 				return 0, err
 			}

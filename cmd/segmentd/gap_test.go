@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/segmentd/segmentd/processor/kafka"
 	"github.com/segmentd/segmentd/processor/stream"
@@ -86,16 +85,15 @@ func (c *crash) decide(status string) {
 // forget deletes a partition's records before an offset, as retention does.
 func (c *crash) forget(topic string, partition int32, before int64) {
 	c.t.Helper()
-	ctx, cancel := context.WithTimeout(c.t.Context(), 30*time.Second)
-	defer cancel()
-	admin, err := kadm.NewOptClient(kgo.SeedBrokers(strings.Split(c.broker, ",")...))
-	c.must(err)
-	defer admin.Close()
-	var offsets kadm.Offsets
-	offsets.Add(kadm.Offset{Topic: topic, Partition: partition, At: before})
-	res, err := admin.DeleteRecords(ctx, offsets)
-	c.must(err)
-	c.must(res.Error())
+	c.admin(func(ctx context.Context, admin *kadm.Client) error {
+		var offsets kadm.Offsets
+		offsets.Add(kadm.Offset{Topic: topic, Partition: partition, At: before})
+		res, err := admin.DeleteRecords(ctx, offsets)
+		if err == nil {
+			err = res.Error()
+		}
+		return err
+	})
 }
 
 // serves waits until a page has a text.

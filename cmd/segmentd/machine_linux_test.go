@@ -57,20 +57,6 @@ func (c *crash) heals(history []shop.Record) {
 	c.verifies()
 }
 
-// ends waits until the processor ends by itself, with an exit status, and its
-// last words say why.
-func (p *process) ends(status int, why string) {
-	p.t.Helper()
-	select {
-	case <-p.ended:
-	case <-time.After(time.Minute):
-		p.t.Fatalf("it does not end\n%s", p.log.String())
-	}
-	if got := p.cmd.ProcessState.ExitCode(); got != status || !strings.Contains(p.log.String(), why) {
-		p.t.Fatalf("the exit status is %d (%v), want %d and %q\n%s", got, p.err, status, why, p.log.String())
-	}
-}
-
 // mount puts a file system of its own under a directory until the test ends.
 func mount(t *testing.T, dir, size string) {
 	t.Helper()
