@@ -306,6 +306,50 @@ func (f *faulty) Commit(ctx context.Context) error {
 	return err
 }
 
+// Nothing of a transaction is in the image before its end: one that fails then,
+// however much has been written behind meanwhile, leaves the image as it was.
+func TestImageFollowsTheTransaction(t *testing.T) {
+	l := newLab(t, labConfig{rules: clockRules, partitions: 1})
+	at := ago(time.Hour)
+	l.holdClock(at)
+	l.produce(given("u1", "marketing", at))
+	var fail atomic.Bool
+	inner := l.transactor
+	var r *running
+	l.transactor = func(id string) stream.Transactor {
+		return &failingAtLast{inner(id), func() error {
+			if !fail.Swap(false) {
+				return nil
+			}
+			return errors.Join(errFault, r.processor.running[0].image.Flush(t.Context()))
+		}}
+	}
+	r = l.start()
+	r.read()
+	fail.Store(true)
+	l.produce(track("u1", "Order Completed", "m1", at))
+	r.read()
+	r.stop()
+	if fail.Load() || !strings.Contains(l.log.String(), errFault.Error()) {
+		t.Error("no transaction failed")
+	}
+	l.kept()
+	l.verify(l.changes())
+}
+
+// failingAtLast fails instead of ending a transaction, where before says so.
+type failingAtLast struct {
+	stream.Transactor
+	before func() error
+}
+
+func (f *failingAtLast) Commit(ctx context.Context) error {
+	if err := f.before(); err != nil {
+		return err
+	}
+	return f.Transactor.Commit(ctx)
+}
+
 // A second owner of the partition takes over; the first, fenced, comes back by
 // the recovery path and continues from where the second was.
 func TestFencedByAnotherOwner(t *testing.T) {
