@@ -306,6 +306,44 @@ func (f *faulty) Commit(ctx context.Context) error {
 	return err
 }
 
+// A transaction of somebody else that hangs on the changelog hides what was
+// committed after it began: recovery waits for its end, and says so.
+func TestHungTransactionOnTheChangelog(t *testing.T) {
+	l := newLab(t, labConfig{rules: clockRules, partitions: 1})
+	at := ago(time.Hour)
+	l.holdClock(at)
+	l.produce(given("u1", "marketing", at))
+	r := l.start()
+	r.read()
+	stranger := l.transactor("somebody-else")
+	must(t, stranger.Init(background(t)))
+	_, err := stranger.Produce(background(t), []stream.Message{{Topic: Topics{l.cfg.Group}.Changelog(), Key: []byte("rules"), Value: []byte("none")}})
+	must(t, err)
+	l.produce(track("u1", "Order Completed", "m1", at))
+	r.read()
+	r.stop()
+	r = l.start()
+	later := at
+	eventually(t, "it says that it waits", func() bool {
+		later = later.Add(time.Second)
+		l.holdClock(later)
+		return strings.Contains(l.log.String(), "an open transaction on the changelog holds up recovery")
+	})
+	if r.stateOf(0).Ready {
+		t.Error("it did not wait")
+	}
+	must(t, stranger.Abort(background(t)))
+	eventually(t, "it is at work", func() bool { return r.stateOf(0).Ready })
+	l.produce(track("u1", "Unread", "m2", at))
+	r.read()
+	r.stop()
+	l.kept()
+	l.verify(l.changes())
+	if n := len(only(causes(l.changes()), "m1")); n != 1 {
+		t.Errorf("%d changes by the event:%s", n, lines(l.changes()))
+	}
+}
+
 // Nothing of a transaction is in the image before its end: one that fails then,
 // however much has been written behind meanwhile, leaves the image as it was.
 func TestImageFollowsTheTransaction(t *testing.T) {
