@@ -344,8 +344,9 @@ func TestHungTransactionOnTheChangelog(t *testing.T) {
 	}
 }
 
-// Nothing of a transaction is in the image before its end: one that fails then,
-// however much has been written behind meanwhile, leaves the image as it was.
+// Nothing of a transaction is in the image or counted before its end: one that
+// fails then, however much has been written behind meanwhile, leaves the image as
+// it was.
 func TestImageFollowsTheTransaction(t *testing.T) {
 	l := newLab(t, labConfig{rules: clockRules, partitions: 1})
 	at := ago(time.Hour)
@@ -367,6 +368,13 @@ func TestImageFollowsTheTransaction(t *testing.T) {
 	fail.Store(true)
 	l.produce(track("u1", "Order Completed", "m1", at))
 	r.read()
+	eventually(t, "the event is counted", func() bool { return r.metric(t, "segmentd_events_total", "outcome", "admitted") > 0 })
+	if n := r.metric(t, "segmentd_events_total", "outcome", "admitted"); n != 1 {
+		t.Errorf("%v events were counted", n)
+	}
+	if n := r.metric(t, "segmentd_changes_total", "segment", "buyer"); n != 1 {
+		t.Errorf("%v changes were counted", n)
+	}
 	r.stop()
 	if fail.Load() || !strings.Contains(l.log.String(), errFault.Error()) {
 		t.Error("no transaction failed")
