@@ -22,7 +22,7 @@ func (p *partition) passBarrier(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if drained {
+	if drained && len(taken) < maxBatchDecisions { // one fetch can hold very many, packed
 		return p.applyDecisions(taken)
 	}
 	return p.drainBacklog(ctx, from, taken)

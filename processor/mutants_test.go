@@ -44,6 +44,7 @@ var mutants = []mutation.Bug{
 	{"what failed is counted", "processor/commit.go", "		p.deps.Metrics.ObserveTransaction(metrics.Unknown, p.deps.Now().Sub(began))\n", "		p.deps.Metrics.ObserveTransaction(metrics.Unknown, p.deps.Now().Sub(began))\n		p.settleCounts()\n"},
 	{"another history's image is taken", "processor/recover.go", "	case cp.History != c.image.History:\n", "	case cp.History != c.image.History && false:\n"},
 	{"grants before a stop in a backlog are applied", "processor/barrier.go", "p.applyDecisions(withoutBeaten(taken, stops))", "p.applyDecisions(taken)"},
+	{"a backlog that one fetch holds is none", "processor/barrier.go", "	if drained && len(taken) < maxBatchDecisions {", "	if drained {"},
 	{"missing decisions are passed over", "processor/gap.go", "		if p.accepting == nil || p.accepting.gap != gap {\n", "		if false {\n"},
 	{"an acceptance is of whatever is missing", "processor/gap.go", "p.accepting == nil || p.accepting.gap != gap", "p.accepting == nil"},
 	{"an acceptance is forgotten", "processor/coverage.go", "	t := told{p.coverage, p.accepted}\n", "	t := told{p.coverage, nil}\n"},
