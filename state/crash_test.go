@@ -226,8 +226,8 @@ func putAll(p *Partition, n uint64) error {
 	return p.Commit(checkpoint(n), int64(n)*100)
 }
 
-// commitLarge commits the large transaction after the image's, and dies (SIGKILL)
-// at a step of writing it.
+// commitLarge commits the large transaction after the image's, or drops the image
+// where the step is one of that, and dies (SIGKILL) at the step.
 func commitLarge(dir string, at Step) error {
 	opts := testOptions()
 	opts.Reached = func(s Step) {
@@ -247,6 +247,9 @@ func commitLarge(dir string, at Step) error {
 	p, err := s.Partition(3)
 	if err != nil {
 		return err
+	}
+	if at == StepDropping {
+		return errors.Join(p.Wipe(), errors.New("it was not killed"))
 	}
 	cp, _, _ := p.Position()
 	if err := putAll(p, cp.Transaction+1); err != nil {
@@ -294,6 +297,26 @@ func TestKilledWithinAWrite(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// A process killed while it drops an image leaves none: its position went first.
+func TestKilledWithinADrop(t *testing.T) {
+	dir := t.TempDir()
+	fill(t, dir, 100)
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), crashDir+"="+dir, crashStep+"="+string(StepDropping))
+	out, err := cmd.CombinedOutput()
+	if status, _ := cmd.ProcessState.Sys().(syscall.WaitStatus); !status.Signaled() {
+		t.Fatalf("the child was not killed: %v\n%s", err, out)
+	}
+	s := openStore(t, dir, testOptions())
+	p := openPartition(t, s, 3)
+	if _, next, ok := p.Position(); ok {
+		t.Errorf("the image has a position, %d, and not its records", next)
+	}
+	if older, newer := versions(t, p); older+newer > 0 {
+		t.Errorf("%d records are left", older+newer)
 	}
 }
 
