@@ -112,6 +112,11 @@ func (u *unpacker) unpackZstd(dst, b []byte) ([]byte, error) {
 		}
 		u.zstd = d
 	}
+	// DecodeAll makes room for a frame and nothing beyond it: many small batches in
+	// one answer would all be copied for each.
+	if guess := 8 * len(b); cap(dst)-len(dst) < guess {
+		dst = slices.Grow(dst, max(guess, len(dst)))
+	}
 	return u.zstd.DecodeAll(b, dst)
 }
 
