@@ -47,7 +47,7 @@ func (p *partition) readDecisions(ctx context.Context, limit int) (taken []subje
 		if barrier.passed(p.decisions) {
 			return taken, true, nil
 		}
-		if len(taken) >= limit {
+		if len(taken)+len(p.out.passedOn)+len(p.out.rejects) >= limit {
 			return taken, false, nil
 		}
 		barrier.warn(p)

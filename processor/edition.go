@@ -59,13 +59,19 @@ func (e *edition) encode() ([]byte, error) {
 	return append(append(head, '\n'), e.archive...), nil
 }
 
-// errEdition: bytes are no edition that this version can read.
-var errEdition = errors.New("not an edition of rules that this version can read")
+// Errors of decodeEdition: bytes are an edition of a newer format; none at all.
+var (
+	errEdition = errors.New("not an edition of rules that this version can read")
+	errForeign = errors.New("not an edition of rules")
+)
 
 func decodeEdition(key, value []byte) (*edition, error) {
 	head, archive, found := bytes.Cut(value, []byte("\n"))
 	e := new(edition)
-	if !found || json.Unmarshal(head, e) != nil || e.Format != editionFormat || e.Hash != string(key) {
+	if json.Unmarshal(head, e) != nil || e.Format == 0 || e.Hash != string(key) {
+		return nil, errForeign
+	}
+	if e.Format != editionFormat || !found {
 		return nil, errEdition
 	}
 	if len(archive) > 0 {

@@ -86,8 +86,12 @@ func (b *ruleBook) take(r *stream.Record) error {
 		return nil
 	}
 	e, err := decodeEdition(r.Key, r.Value)
-	if err != nil {
-		return configErrorf("%s, offset %d: %v: it was written by a newer version, or the topic is not segmentd's", b.topic, r.Offset, err)
+	switch {
+	case errors.Is(err, errForeign):
+		b.deps.Logger.Error("a record that is not segmentd's is passed over", "topic", b.topic, "offset", r.Offset)
+		return nil
+	case err != nil:
+		return configErrorf("%s, offset %d: %v: it was written by a newer version; upgrade this one", b.topic, r.Offset, err)
 	}
 	b.seen[e.Hash] = e
 	if e.archive != nil {

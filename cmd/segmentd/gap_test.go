@@ -55,6 +55,9 @@ func TestCrashAtAGap(t *testing.T) {
 	// Paused by a request, and let go on by the command.
 	c.posts("/v1/admin/pause?partition=2", 200, `{"partition":2,"state":"paused"}`)
 	c.posts("/v1/admin/pause?partition=two", 400, "a number from 0")
+	for _, query := range []string{"partition=", "partition=1;x=2", "partition=%zz", "partition=-1"} { // which must not mean all
+		c.posts("/v1/admin/pause?"+query, 400, "a number from 0")
+	}
 	c.posts("/v1/admin/pause?partition=3", 404, "there is no partition 3")
 	c.posts("/v1/admin/resume?acceptGap=perhaps", 400, "true or false")
 	c.posts("/v1/admin/resume?acceptGap=true", 409, "one partition at a time")

@@ -154,7 +154,12 @@ func (s *Server) routes(cfg Config) http.Handler {
 		mux.Handle("/debug/pprof/trace", s.local(pprof.Trace))
 	}
 	mux.HandleFunc("/", noPage)
-	return mux
+	// A page of another site, open in a browser on this machine, must not pause us.
+	ours := http.NewCrossOriginProtection()
+	ours.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		problem(w, http.StatusForbidden, "the request comes from a page of another origin")
+	}))
+	return ours.Handler(mux)
 }
 
 // unmatched answers requests that no page takes: for another method than the

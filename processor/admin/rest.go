@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/url"
 	"strconv"
+	"strings"
 
 	"github.com/segmentd/segmentd/processor"
 )
@@ -87,13 +89,15 @@ func (s *Server) resume(w http.ResponseWriter, r *http.Request) {
 // rest does something to the partition that a request names, all if none, and
 // answers with the status.
 func (s *Server) rest(w http.ResponseWriter, r *http.Request, do func(context.Context, int32) error) {
+	query, err := url.ParseQuery(r.URL.RawQuery)
 	partition := int64(-1)
-	if text := r.URL.Query().Get("partition"); text != "" {
-		var err error
-		if partition, err = strconv.ParseInt(text, 10, 32); err != nil || partition < 0 {
-			problem(w, http.StatusBadRequest, "partition is a number from 0")
-			return
-		}
+	if query.Has("partition") && err == nil {
+		partition, err = strconv.ParseInt(query.Get("partition"), 10, 32)
+	}
+	// What is not understood must not mean all.
+	if err != nil || query.Has("partition") && partition < 0 || strings.Contains(r.Header.Get("Content-Type"), "form") {
+		problem(w, http.StatusBadRequest, "the query, not the body, names a partition, a number from 0, or none, which means all")
+		return
 	}
 	var none *processor.NoPartitionError
 	switch err := do(r.Context(), int32(partition)); {
