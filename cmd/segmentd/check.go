@@ -47,7 +47,7 @@ func (f *checkFlags) run(inv *invocation) error {
 	if f.output != "text" && f.output != "json" {
 		return usagef("--output %q: use text or json", f.output)
 	}
-	if err := f.files.load(); err != nil {
+	if err := f.files.load(inv); err != nil {
 		return err
 	}
 	set, problems := rules.LoadDir(inv.args[0])

@@ -48,7 +48,7 @@ if the map reads key or headers, a line is {"key": "…", "headers": {"…": "�
 				if f.topic == "" || len(inv.args) == 0 {
 					return usagef("give --topic and at least one FILE")
 				}
-				cfg, err := loadConfig(fs, config.NeedBroker)
+				cfg, err := loadConfig(inv, config.NeedBroker)
 				if err != nil {
 					return err
 				}
