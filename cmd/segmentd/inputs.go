@@ -109,6 +109,12 @@ func (f *fileInputs) unlike() string {
 	return f.topics[i]
 }
 
+// topic is the topic of a configured input.
+func (f *fileInputs) topic(in *replay.Input) string {
+	i := slices.IndexFunc(f.topics, func(topic string) bool { return f.byName[topic] == in })
+	return f.topics[i]
+}
+
 // open opens the file of an argument; the caller closes it.
 func (f *fileInputs) open(inv *invocation, arg string) (replay.Source, io.Closer, error) {
 	path, in, err := f.of(arg)
