@@ -98,6 +98,9 @@ func serve(ctx context.Context, inv *invocation, cfg *config.Config, ready func(
 	if err != nil {
 		return err
 	}
+	lines := newCapped(log.Handler())
+	defer lines.kinds.close()
+	log = slog.New(lines)
 	for _, w := range cfg.Warnings() {
 		log.Warn(w)
 	}
