@@ -93,18 +93,21 @@ func ask(ctx context.Context, url, page string, query map[string]string) ([]byte
 		return nil, environmentError(err)
 	}
 	if res.StatusCode != http.StatusOK {
-		return nil, refusal(url, res, body)
+		return nil, refusal(res, body)
 	}
 	return body, nil
 }
 
-// refusal is the error that an answer other than 200 is.
-func refusal(url string, res *http.Response, body []byte) error {
+// origin is a URL without its path.
+func origin(u *url.URL) string { return u.Scheme + "://" + u.Host }
+
+// refusal is the error that an answer other than 200 is, of whoever gave it.
+func refusal(res *http.Response, body []byte) error {
 	var problem struct{ Title, Detail string }
 	if json.Unmarshal(body, &problem) != nil || problem.Detail == "" {
 		problem.Detail = res.Status
 	}
-	err := fmt.Errorf("%s answered %d: %s", url, res.StatusCode, problem.Detail)
+	err := fmt.Errorf("%s answered %d: %s", origin(res.Request.URL), res.StatusCode, problem.Detail)
 	if res.StatusCode == http.StatusNotFound || res.StatusCode == http.StatusConflict {
 		return usageError(err)
 	}
@@ -113,10 +116,10 @@ func refusal(url string, res *http.Response, body []byte) error {
 
 // post asks the instance and follows it to the owner of a subject's partition.
 func post(req *http.Request) (*http.Response, error) {
-	asked := req.URL.Scheme + "://" + req.URL.Host
+	asked := origin(req.URL)
 	owner := ""
 	client := http.Client{CheckRedirect: func(next *http.Request, via []*http.Request) error {
-		owner = next.URL.Scheme + "://" + next.URL.Host
+		owner = origin(next.URL)
 		if len(via) > 3 {
 			return errors.New("it is sent on again and again")
 		}

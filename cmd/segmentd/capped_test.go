@@ -29,6 +29,8 @@ func TestCapped(t *testing.T) {
 		}
 		expect := func(line string, n int) {
 			t.Helper()
+			c.kinds.mu.Lock() // which the minute's end writes under
+			defer c.kinds.mu.Unlock()
 			if got := strings.Count(out.String(), line); got != n {
 				t.Errorf("%q is written %d times, want %d:\n%s", line, got, n, &out)
 			}
