@@ -143,3 +143,7 @@ func (c *Config) forget(path string) {
 func (c *Config) Warnings() []string {
 	return slices.Concat(c.warnings, c.risks(), c.exposed())
 }
+
+// Unread are those of the Warnings that say what was given and not read: they
+// matter to every command, also where Load fails.
+func (c *Config) Unread() []string { return c.warnings }

@@ -108,7 +108,7 @@ func (p *partition) decodeDecisions(in *input, f *stream.Fetched, taken []subjec
 		item, reject := in.decoder.Decode(in.Kind, p.wireInput(in, r))
 		if reject != nil {
 			p.reject(in, r.Offset, reject)
-			p.log.Error("a decision cannot be read: it has no effect", "topic", in.Topic, "offset", r.Offset, "reason", reject.Reason.String())
+			p.log.Error("a decision cannot be read: it has no effect", "topic", in.Topic, "offset", r.Offset, "reason", reject.Reason.String(), "detail", reject.Detail)
 			continue
 		}
 		if to, ok := p.belongsElsewhere(in, r.Key, item.Subject); ok {

@@ -21,8 +21,8 @@ What it acknowledged survives kill -9 of the broker, but that may tear a transac
 			listen := fs.String("listen", "127.0.0.1:9092", "`host:port` to listen on")
 			partitions := fs.Int("partitions", 12, "of topics that are created without a count")
 			return func(ctx context.Context, inv *invocation) error {
-				if len(inv.args) > 0 || *partitions < 1 {
-					return usagef("broker takes no arguments, and --partitions of at least 1")
+				if *partitions < 1 {
+					return usagef("--partitions must be at least 1")
 				}
 				broker, err := startBroker(*dir, *listen, *partitions, inv.log)
 				if err != nil {

@@ -30,7 +30,7 @@ Prints every problem as file:line:column with the line and a caret. The exit sta
   segmentd check rules --config segmentd.yaml --sample shop.events=events.ndjson`,
 		setup: func(fs *pflag.FlagSet) func(context.Context, *invocation) error {
 			var f checkFlags
-			fs.StringArrayVar(&f.sample, "sample", nil, "NDJSON file of real events (\"-\" is stdin; .gz and .zst are decompressed; may be repeated): also report event names and fields that it never has")
+			fs.StringArrayVar(&f.sample, "sample", nil, "NDJSON file of real events (\"-\" is stdin; .gz and .zst are decompressed; may be repeated): also report event names and fields that it never has, and what a map reads and no record has")
 			fs.BoolVar(&f.strict, "strict", false, "warnings are errors")
 			fs.BoolVar(&f.verbose, "verbose", false, "also print each leaf, what it keeps, and the segments that read it")
 			fs.StringVar(&f.output, "output", "text", "text or json")
@@ -47,7 +47,7 @@ func (f *checkFlags) run(inv *invocation) error {
 	if f.output != "text" && f.output != "json" {
 		return usagef("--output %q: use text or json", f.output)
 	}
-	if err := f.files.load(); err != nil {
+	if err := f.files.load(inv); err != nil {
 		return err
 	}
 	set, problems := rules.LoadDir(inv.args[0])

@@ -59,7 +59,7 @@ func status(err error) int {
 // command is one subcommand.
 type command struct {
 	name    string
-	args    string // what follows the flags, for the usage line
+	args    string // what follows the flags, for the usage line; "": nothing may
 	summary string // one line
 	details string // what help prints below the usage
 	// setup adds the command's flags and returns what runs it.
@@ -99,7 +99,7 @@ func run(ctx context.Context, args []string, std streams) int {
 			return c.run(ctx, args[1:], std)
 		}
 	}
-	fmt.Fprintf(std.err, "segmentd: no command %q\n\n", args[0])
+	fmt.Fprintf(std.err, "segmentd: no command %q%s\n\n", args[0], nearestCommand(args[0]))
 	printOverview(std.err)
 	return exitUsage
 }
@@ -119,10 +119,13 @@ func (c command) run(ctx context.Context, args []string, std streams) int {
 		c.help(std.out)
 		return exitOK
 	} else if err != nil {
-		fmt.Fprintf(std.err, "segmentd %s: %v\nSee 'segmentd help %s'.\n", c.name, err, c.name)
+		fmt.Fprintf(std.err, "segmentd %s: %v%s\nSee 'segmentd help %s'.\n", c.name, err, nearestFlag(err, fs), c.name)
 		return exitUsage
 	}
 	logger, err := logs.logger(std.err)
+	if err == nil && c.args == "" {
+		err = surplus(fs)
+	}
 	if err == nil {
 		err = body(ctx, &invocation{streams: std, flags: fs, args: fs.Args(), log: logger})
 	}
@@ -169,7 +172,7 @@ func help(args []string, std streams) int {
 			return exitOK
 		}
 	}
-	fmt.Fprintf(std.err, "segmentd: no command %q\n", args[0])
+	fmt.Fprintf(std.err, "segmentd: no command %q%s\n", args[0], nearestCommand(args[0]))
 	return exitUsage
 }
 

@@ -16,7 +16,7 @@ func configCommand() command {
 		setup: func(fs *pflag.FlagSet) func(context.Context, *invocation) error {
 			config.AddFlags(fs)
 			return func(_ context.Context, inv *invocation) error {
-				cfg, err := loadConfig(fs, 0)
+				cfg, err := loadConfig(inv, 0)
 				if err != nil {
 					return err
 				}

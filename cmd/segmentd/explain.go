@@ -17,9 +17,10 @@ func explainCommand() command {
 		details: `
 Prints the rule with how each condition stands, the evidence behind it, since when and why, and what changes next if
 nothing happens; without SEGMENT for all segments of the purposes that something is kept for. USER "-" reads the id from
-stdin, so that it stays out of the shell's history. 'segmentd replay --explain USER' tells the same of files.`,
+stdin, so that it stays out of the shell's history. 'segmentd replay --explain USER' tells the same of files.
+` + askHelp,
 		setup: func(fs *pflag.FlagSet) func(context.Context, *invocation) error {
-			url := fs.String("url", "http://127.0.0.1:8080", "address of the instance")
+			at := addAskFlags(fs)
 			idType := fs.String("id-type", "userId", "userId or anonymousId")
 			output := fs.String("output", "text", "text or json")
 			return func(ctx context.Context, inv *invocation) error {
@@ -34,7 +35,11 @@ stdin, so that it stays out of the shell's history. 'segmentd replay --explain U
 				if len(inv.args) == 2 {
 					query["segment"] = inv.args[1]
 				}
-				body, err := ask(ctx, *url, "/v1/subjects/explain", query)
+				url, err := at.address(inv)
+				if err != nil {
+					return err
+				}
+				body, err := ask(ctx, url, "/v1/subjects/explain", query)
 				if err != nil {
 					return err
 				}

@@ -48,7 +48,6 @@ func inputDecoder(in config.Input) (wire.DecoderOptions, error) {
 
 // fileInputs are the configured inputs as whose records files can be read.
 type fileInputs struct {
-	flags  *pflag.FlagSet
 	topics []string                 // in the configuration's order
 	byName map[string]*replay.Input // by topic
 }
@@ -59,14 +58,11 @@ With --config (or SEGMENTD_CONFIG) files are read as live records are, with thei
 TOPIC=FILE is a file of that input's records, a FILE alone one of the only input, where there is just one. (Where no
 input has a map, format or unit, files need no name: records in segmentd's own shapes may be mixed.) A line is a record's value; if the input's map reads key or headers, it is {"key": "…", "headers": {"…": "…"}, "value": …}.`
 
-func (f *fileInputs) addFlags(fs *pflag.FlagSet) {
-	config.AddFlags(fs, "config")
-	f.flags = fs
-}
+func (f *fileInputs) addFlags(fs *pflag.FlagSet) { config.AddFlags(fs, "config") }
 
 // load reads the configuration's inputs.
-func (f *fileInputs) load() error {
-	cfg, err := loadConfig(f.flags, 0)
+func (f *fileInputs) load(inv *invocation) error {
+	cfg, err := loadConfig(inv, 0)
 	if err != nil {
 		return err
 	}
@@ -110,6 +106,12 @@ func (f *fileInputs) unlike() string {
 	if i < 0 {
 		return ""
 	}
+	return f.topics[i]
+}
+
+// topic is the topic of a configured input.
+func (f *fileInputs) topic(in *replay.Input) string {
+	i := slices.IndexFunc(f.topics, func(topic string) bool { return f.byName[topic] == in })
 	return f.topics[i]
 }
 

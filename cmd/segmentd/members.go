@@ -7,9 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net/http"
 	"strings"
-	"time"
 
 	"github.com/spf13/pflag"
 )
@@ -17,9 +15,10 @@ import (
 func membersCommand() command {
 	return command{
 		name: "members", args: "USER", summary: "Ask a running instance which segments a subject is in",
-		details: `USER "-" reads the id from stdin, so that it stays out of the shell's history.`,
+		details: `USER "-" reads the id from stdin, so that it stays out of the shell's history.
+` + askHelp,
 		setup: func(fs *pflag.FlagSet) func(context.Context, *invocation) error {
-			url := fs.String("url", "http://127.0.0.1:8080", "address of the instance")
+			at := addAskFlags(fs)
 			idType := fs.String("id-type", "userId", "userId or anonymousId")
 			output := fs.String("output", "text", "text or json")
 			return func(ctx context.Context, inv *invocation) error {
@@ -30,7 +29,11 @@ func membersCommand() command {
 				if err != nil {
 					return inputError(err)
 				}
-				body, err := ask(ctx, *url, "/v1/subjects/lookup", map[string]string{*idType: user})
+				url, err := at.address(inv)
+				if err != nil {
+					return err
+				}
+				body, err := ask(ctx, url, "/v1/subjects/lookup", map[string]string{*idType: user})
 				if err != nil {
 					return err
 				}
@@ -53,49 +56,6 @@ func readLine(r io.Reader) (string, error) {
 		return "", err
 	}
 	return strings.TrimRight(line, "\r\n"), nil
-}
-
-// maxAnswerBytes bounds an answer.
-const maxAnswerBytes = 256 << 20
-
-// ask asks about a subject with its id in the body, where no proxy's access log keeps it.
-func ask(ctx context.Context, url, page string, query map[string]string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	body, err := json.Marshal(query)
-	if err != nil {
-		return nil, err
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimRight(url, "/")+page, bytes.NewReader(body))
-	if err != nil {
-		return nil, usageError(err)
-	}
-	req.Header.Set("Content-Type", "application/json")
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return nil, environmentError(fmt.Errorf("ask %s: %w; is segmentd running there? (--url)", url, err))
-	}
-	defer res.Body.Close()
-	if body, err = io.ReadAll(io.LimitReader(res.Body, maxAnswerBytes)); err != nil {
-		return nil, environmentError(err)
-	}
-	if res.StatusCode != http.StatusOK {
-		return nil, refusal(url, res, body)
-	}
-	return body, nil
-}
-
-// refusal is the error that an answer other than 200 is.
-func refusal(url string, res *http.Response, body []byte) error {
-	var problem struct{ Title, Detail string }
-	if json.Unmarshal(body, &problem) != nil || problem.Detail == "" {
-		problem.Detail = res.Status
-	}
-	err := fmt.Errorf("%s answered %d: %s", url, res.StatusCode, problem.Detail)
-	if res.StatusCode == http.StatusNotFound || res.StatusCode == http.StatusConflict {
-		return usageError(err)
-	}
-	return environmentError(err)
 }
 
 func printMembers(w io.Writer, body []byte, output string) error {

@@ -238,19 +238,17 @@ func TestPagesBeyondLoopback(t *testing.T) {
 
 func consenting(t *testing.T, s *service) {
 	t.Helper()
-	var ms []stream.Message
-	add := func(topic, value string) {
-		p, _ := kafka.Murmur2.Partition([]byte("u1"), s.partitions())
-		ms = append(ms, stream.Message{Topic: topic, Partition: p, Key: []byte("u1"), Value: []byte(value)})
-	}
-	add("decisions", `{"type":"decision","userId":"u1","purpose":"marketing","status":"given"}`)
-	add("events", `{"type":"track","userId":"u1","event":"Order Completed","properties":{"total":700}}`)
-	now := subject.FromTime(time.Now())
-	for i := range ms {
-		ms[i].Timestamp = now
-		if _, err := s.client.NewProducer(kafka.ProducerConfig{}).Send(t.Context(), ms[i:i+1]); err != nil {
-			t.Fatal(err)
-		}
+	send(t, s, "decisions", "u1", `{"type":"decision","userId":"u1","purpose":"marketing","status":"given"}`)
+	send(t, s, "events", "u1", `{"type":"track","userId":"u1","event":"Order Completed","properties":{"total":700}}`)
+}
+
+// send produces a record of a subject.
+func send(t *testing.T, s *service, topic, user, value string) {
+	t.Helper()
+	p, _ := kafka.Murmur2.Partition([]byte(user), s.partitions())
+	m := stream.Message{Topic: topic, Partition: p, Key: []byte(user), Value: []byte(value), Timestamp: subject.FromTime(time.Now())}
+	if _, err := s.client.NewProducer(kafka.ProducerConfig{}).Send(t.Context(), []stream.Message{m}); err != nil {
+		t.Fatal(err)
 	}
 }
 

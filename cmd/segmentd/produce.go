@@ -33,9 +33,9 @@ func produceCommand() command {
 		name: "produce", args: "FILE…", summary: "Send NDJSON records to Kafka, keyed by their subject",
 		details: `
 Sends each line of the files ("-" is stdin; .gz and .zst are decompressed) as one record whose key is its userId or
-anonymousId, on the partition that Java clients choose (murmur2). A topic that does not exist is created. If the topic
-is an input of the configuration, its partitioner is used, and its map tells the subjects of records of another shape;
-if the map reads key or headers, a line is {"key": "…", "headers": {"…": "…"}, "value": …}.
+anonymousId, on the partition that Java clients choose (murmur2). If the topic is an input of the configuration, its
+partitioner is used, and its map tells the subjects of records of another shape; if the map reads key or headers, a
+line is {"key": "…", "headers": {"…": "…"}, "value": …}. A topic that does not exist is created only with --partitions.
 
   segmentd produce --brokers 127.0.0.1:9092 --topic events events.ndjson`,
 		setup: func(fs *pflag.FlagSet) func(context.Context, *invocation) error {
@@ -43,12 +43,12 @@ if the map reads key or headers, a line is {"key": "…", "headers": {"…": "�
 			config.AddFlags(fs, "config", "brokers", "log-format", "log-level")
 			fs.StringVar(&f.topic, "topic", "", "topic to send to (required)")
 			fs.IntVar(&f.rate, "rate", 0, "records a second; 0: as fast as they are taken")
-			fs.IntVar(&f.partitions, "partitions", 12, "of the topic, if it has to be created")
+			fs.IntVar(&f.partitions, "partitions", 0, "create the topic with so many partitions if it does not exist")
 			return func(ctx context.Context, inv *invocation) error {
 				if f.topic == "" || len(inv.args) == 0 {
 					return usagef("give --topic and at least one FILE")
 				}
-				cfg, err := loadConfig(fs, config.NeedBroker)
+				cfg, err := loadConfig(inv, config.NeedBroker)
 				if err != nil {
 					return err
 				}
@@ -59,6 +59,9 @@ if the map reads key or headers, a line is {"key": "…", "headers": {"…": "�
 }
 
 func (f *produceFlags) run(ctx context.Context, inv *invocation, cfg *config.Config) error {
+	if what := f.stranger(cfg); what != "" {
+		fmt.Fprintf(inv.err, "%s; its lines are read in segmentd's own shapes\n", what)
+	}
 	client, err := connect(cfg, nil, inv.log)
 	if err != nil {
 		return err
@@ -79,6 +82,7 @@ func (f *produceFlags) run(ctx context.Context, inv *invocation, cfg *config.Con
 		}
 	}
 	s.progress.done(s.sent)
+	s.complaints.end(inv.err)
 	fmt.Fprintf(inv.err, "%s sent to %s", count(s.sent, "record"), f.topic)
 	if s.skipped > 0 {
 		fmt.Fprintf(inv.err, ", %s skipped\n", count(s.skipped, "line"))
@@ -88,6 +92,18 @@ func (f *produceFlags) run(ctx context.Context, inv *invocation, cfg *config.Con
 	return nil
 }
 
+// stranger says that the topic is no input of a configuration that has inputs.
+func (f *produceFlags) stranger(cfg *config.Config) string {
+	var inputs []string
+	for _, in := range cfg.Inputs {
+		inputs = append(inputs, in.Topic)
+	}
+	if len(inputs) == 0 || slices.Contains(inputs, f.topic) {
+		return ""
+	}
+	return fmt.Sprintf("%s is no input of the configuration, which has %s", f.topic, strings.Join(inputs, ", "))
+}
+
 func (f *produceFlags) ensureTopic(ctx context.Context, client *kafka.Client, cfg *config.Config, inv *invocation) (int32, error) {
 	topics, err := describe(ctx, client, cfg, inv.log, []string{f.topic})
 	if err != nil {
@@ -95,6 +111,9 @@ func (f *produceFlags) ensureTopic(ctx context.Context, client *kafka.Client, cf
 	}
 	if t, ok := topics[f.topic]; ok {
 		return t.Partitions, nil
+	}
+	if f.partitions < 1 {
+		return 0, usagef("there is no topic %s; --partitions N creates it", f.topic)
 	}
 	if _, err := client.CreateTopics(ctx, []kafka.NewTopic{{Name: f.topic, Partitions: int32(f.partitions), ReplicationFactor: -1}}); err != nil {
 		return 0, environmentError(fmt.Errorf("create topic %s: %w", f.topic, err))
@@ -122,6 +141,8 @@ type sender struct {
 	sent     int64
 	skipped  int64
 	progress *progress
+
+	complaints complaints
 }
 
 // Batches end at these sizes; at a rate also every 100 ms.
@@ -142,7 +163,7 @@ func (s *sender) sendFile(ctx context.Context, inv *invocation, path string) err
 		if text := strings.TrimSpace(line); text != "" {
 			if what := s.add(text); what != "" {
 				s.skipped++
-				fmt.Fprintf(inv.err, "%s:%d: %s\n", path, number, what)
+				s.complaints.add(inv.err, fmt.Sprintf("%s:%d", path, number), what)
 			}
 		}
 		if s.full() || err != nil {

@@ -51,7 +51,7 @@ func (f *replayInput) config(inv *invocation) (replay.Config, error) {
 	if err != nil {
 		return replay.Config{}, err
 	}
-	if err := f.files.load(); err != nil {
+	if err := f.files.load(inv); err != nil {
 		return replay.Config{}, err
 	}
 	unit, err := wire.ParseTimestampUnit(f.unit)

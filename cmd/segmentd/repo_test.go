@@ -43,7 +43,7 @@ var layers = map[string]layer{
 	"processor/core":         {own: []string{"processor/consent", "rules", "state/subject"}},
 	"processor/stream":       {own: []string{"state/subject"}},
 	"processor/wire":         {own: []string{"processor/stream", "processor/wire/mapping", "processor/wire/scan", "rules", "state/subject"}},
-	"processor/wire/mapping": {own: []string{"processor/stream", "processor/wire/scan", "state/subject"}, heavy: []string{"cel"}},
+	"processor/wire/mapping": {own: []string{"processor/stream", "processor/wire/scan", "rules/nearest", "state/subject"}, heavy: []string{"cel"}},
 	"processor/wire/scan":    {},
 	"processor/replay":       {own: []string{"processor/core", "processor/stream", "processor/wire", "rules", "state/subject"}},
 	"processor/metrics":      {own: []string{"state/subject"}, heavy: []string{"prometheus"}},

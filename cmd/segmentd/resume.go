@@ -19,17 +19,22 @@ withdrawals, and nobody is processed on a guess. Have the decisions sent again i
 partition then goes on without what is missing, once; the acceptance is kept with the partition's state, and a
 restart does not stop there again. What is missing: GET /v1/status, /readyz?verbose, and the log.
 
-A partition that POST /v1/admin/pause has paused goes on without --accept-gap.`,
+A partition that POST /v1/admin/pause has paused goes on without --accept-gap. Ask the instance that owns it.
+` + askHelp,
 		setup: func(fs *pflag.FlagSet) func(context.Context, *invocation) error {
-			instance := fs.String("url", "http://127.0.0.1:8080", "address of the instance that owns the partition")
+			at := addAskFlags(fs)
 			partition := fs.Int32("partition", -1, "the partition")
 			accept := fs.Bool("accept-gap", false, "go on without the decisions that are missing")
 			return func(ctx context.Context, inv *invocation) error {
-				if len(inv.args) > 0 || *partition < 0 {
+				if *partition < 0 {
 					return usagef("give the partition that shall go on with --partition N")
 				}
 				q := url.Values{"partition": {fmt.Sprint(*partition)}, "acceptGap": {strconv.FormatBool(*accept)}}
-				body, err := ask(ctx, *instance, "/v1/admin/resume?"+q.Encode(), nil)
+				owner, err := at.address(inv)
+				if err != nil {
+					return err
+				}
+				body, err := ask(ctx, owner, "/v1/admin/resume?"+q.Encode(), nil)
 				if err != nil {
 					return err
 				}

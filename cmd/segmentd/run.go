@@ -48,7 +48,7 @@ The exit status is 0 after SIGTERM, 2 where the configuration is wrong, 3 where 
 		setup: func(fs *pflag.FlagSet) func(context.Context, *invocation) error {
 			config.AddFlags(fs)
 			return func(ctx context.Context, inv *invocation) error {
-				cfg, err := loadConfig(fs, config.NeedAll)
+				cfg, err := loadConfig(inv, config.NeedAll)
 				if err != nil {
 					return err
 				}
@@ -58,9 +58,16 @@ The exit status is 0 after SIGTERM, 2 where the configuration is wrong, 3 where 
 	}
 }
 
-// loadConfig loads the configuration for what a command needs.
-func loadConfig(fs *pflag.FlagSet, needs config.Need) (*config.Config, error) {
-	return config.Load(config.Sources{Environ: os.Environ(), Flags: fs, Needs: needs})
+// loadConfig loads the configuration for what a command needs. What is given and
+// not read is told here, but for a run that begins: its own log has it.
+func loadConfig(inv *invocation, needs config.Need) (*config.Config, error) {
+	cfg, err := config.Load(config.Sources{Environ: os.Environ(), Flags: inv.flags, Needs: needs})
+	if err != nil || needs != config.NeedAll {
+		for _, w := range cfg.Unread() {
+			inv.log.Warn(w)
+		}
+	}
+	return cfg, err
 }
 
 // service is everything a running process holds, in the order in which it is
@@ -91,6 +98,9 @@ func serve(ctx context.Context, inv *invocation, cfg *config.Config, ready func(
 	if err != nil {
 		return err
 	}
+	lines := newCapped(log.Handler())
+	defer lines.kinds.close()
+	log = slog.New(lines)
 	for _, w := range cfg.Warnings() {
 		log.Warn(w)
 	}

@@ -16,27 +16,37 @@ import (
 // the rules that they never have.
 func (f *checkFlags) compareSample(inv *invocation, set *rules.Set) ([]rules.Problem, error) {
 	sample := rules.NewSample()
+	paths := map[*replay.Input]*samplePaths{}
 	for _, file := range f.sample {
-		if err := f.readSample(inv, sample, file); err != nil {
+		if err := f.readSample(inv, sample, file, paths); err != nil {
 			return nil, err
 		}
 	}
+	var missing []rules.Problem
+	for _, p := range paths {
+		missing = append(missing, p.missing()...)
+	}
 	if sample.Events == 0 {
+		_ = rules.WriteProblems(inv.err, rules.SortProblems(missing))
 		return nil, inputError(fmt.Errorf("%s: no event in the sample: each line must be one, as 'segmentd schema event' has them, or of another shape that the map of its input (--config) reads",
 			strings.Join(f.sample, ", ")))
 	}
-	return set.CompareSample(sample.Names, sample.Fields), nil
+	return append(missing, set.CompareSample(sample.Names, sample.Fields)...), nil
 }
 
-func (f *checkFlags) readSample(inv *invocation, sample *rules.Sample, file string) error {
+func (f *checkFlags) readSample(inv *invocation, sample *rules.Sample, file string, paths map[*replay.Input]*samplePaths) error {
 	source, closer, err := f.files.open(inv, file)
 	if err != nil {
 		return err
 	}
 	defer closer.Close()
 	r := sampleReader{sample: sample, input: source.Input}
-	if source.Input != nil {
-		r.decoder = wire.NewDecoder(source.Input.Decoder)
+	if in := source.Input; in != nil {
+		r.decoder = wire.NewDecoder(in.Decoder)
+		if in.Decoder.Map != nil && paths[in] == nil {
+			paths[in] = newSamplePaths(f.files.topic(in), in.Decoder.Map)
+		}
+		r.paths = paths[in]
 	}
 	broken := sample.Broken
 	if err := r.addLines(source.Reader); err != nil {
@@ -56,6 +66,7 @@ type sampleReader struct {
 	sample  *rules.Sample
 	input   *replay.Input // nil: lines are records in segmentd's own shapes
 	decoder *wire.Decoder // of the input
+	paths   *samplePaths  // of its map; nil: it has none
 	refused int           // lines that the input cannot read
 	first   int           // the first of them, and why
 	why     string
@@ -95,6 +106,9 @@ func (r *sampleReader) rewritten(line []byte) (text []byte, why string) {
 	record, err := r.input.Record(line)
 	if err != nil {
 		return nil, err.Error()
+	}
+	if r.paths != nil {
+		r.paths.add(record.Value)
 	}
 	text, rejected := r.decoder.Rewritten(r.input.Kind, record)
 	if rejected != nil {

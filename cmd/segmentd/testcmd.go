@@ -68,7 +68,7 @@ func (f *testFlags) execute(ctx context.Context, inv *invocation) error {
 	if err != nil {
 		return usagef("--run %q: %w", f.run, err)
 	}
-	if err := f.files.load(); err != nil {
+	if err := f.files.load(inv); err != nil {
 		return err
 	}
 	set, tests, problems := loadTests(inv.args[0])

@@ -36,7 +36,7 @@ With brokers it compares; without, it lists what is needed.`,
 			fs.BoolVar(&f.create, "create", false, "create the topics that are missing")
 			fs.StringVar(&f.output, "output", "table", "table, json or strimzi")
 			return func(ctx context.Context, inv *invocation) error {
-				cfg, err := loadConfig(fs, config.NeedInputs|config.NeedRules)
+				cfg, err := loadConfig(inv, config.NeedInputs|config.NeedRules)
 				if err != nil {
 					return err
 				}

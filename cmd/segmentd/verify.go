@@ -27,7 +27,7 @@ A topic whose oldest records are gone is checked from what is left.`,
 		setup: func(fs *pflag.FlagSet) func(context.Context, *invocation) error {
 			config.AddFlags(fs, "config", "brokers", "group", "log-format", "log-level")
 			return func(ctx context.Context, inv *invocation) error {
-				cfg, err := loadConfig(fs, config.NeedBroker)
+				cfg, err := loadConfig(inv, config.NeedBroker)
 				if err != nil {
 					return err
 				}

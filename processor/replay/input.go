@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"slices"
 
 	"github.com/segmentd/segmentd/processor/stream"
 	"github.com/segmentd/segmentd/processor/wire"
@@ -55,6 +56,7 @@ var errNotWhole = errors.New(`the map of its input reads key or headers, so it m
 // lane is a record as one rule set's decoder reads it, valid until the next.
 type lane struct {
 	decoder *wire.Decoder
+	unit    wire.TimestampUnit
 	input   *Input // nil: records of all kinds in segmentd's own shapes
 	what    string // why it must be skipped; "": it is good
 	item    wire.Item
@@ -80,9 +82,10 @@ func (l *lane) decode(line []byte, source subject.Position, arrival subject.Inst
 		item, reject = l.decoder.Decode(kind, in)
 	}
 	if reject != nil {
-		l.what = reject.String()
+		l.what = reject.String() + l.undated(reject.Detail)
 		return
 	}
+	item.Misunderstood += l.undated(item.Misunderstood)
 	l.what, l.item, l.at = "", item, subject.Never
 	switch item.Content {
 	case wire.HasRequest:
@@ -95,6 +98,34 @@ func (l *lane) decode(line []byte, source subject.Position, arrival subject.Inst
 		}
 	}
 }
+
+// undated says why a record has no date, where that is what is wrong with it and
+// its input has a map.
+func (l *lane) undated(detail string) string {
+	switch {
+	case detail != wire.NoTimestamp || l.input == nil || l.input.Decoder.Map == nil:
+		return ""
+	case slices.Contains(l.input.Decoder.Map.Keys(), "timestamp"):
+		return ": map.timestamp gives null"
+	}
+	return ": the map of its input has none, and a line of a file has no time of arrival"
+}
+
+// wrongUnit says that a date is so early that its unit must be another, "" if it
+// is not: numbers of seconds that are taken for milliseconds lie in January 1970.
+func (l *lane) wrongUnit() string {
+	if l.what != "" || l.unit == wire.RFC3339 || l.at >= firstCredible {
+		return ""
+	}
+	setting := "timestamp_unit"
+	if l.input == nil {
+		setting = "--timestamp-unit"
+	}
+	return "is of " + l.at.String() + ", and maybe more of this file: is " + setting + " " + l.unit.String() + " right?"
+}
+
+// firstCredible is 2000-01-01: no events of streams are older.
+const firstCredible = subject.Instant(946_684_800_000_000)
 
 // saysItIsNoEvent reports whether a line that cannot be used is of another kind,
 // by its input or, without one, by what it names.

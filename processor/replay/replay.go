@@ -29,7 +29,8 @@ type Config struct {
 	Decoder wire.DecoderOptions
 	// Change is called for every change, in order; the change is valid during the call.
 	Change func(*subject.Change) error
-	// Problem is called for every line that was skipped, with what is wrong.
+	// Problem is called for every line that was skipped, with what is wrong, and
+	// once a source for a date that is hardly right.
 	Problem func(file string, line int64, what string)
 }
 
@@ -137,6 +138,7 @@ func (m *merge) advance(rd *reader) (bool, error) {
 		}
 		if what == "" {
 			m.misunderstood(rd)
+			m.doubtUnit(rd)
 			return true, nil
 		}
 		m.skip(rd, what)
@@ -155,6 +157,17 @@ func (m *merge) misunderstood(rd *reader) {
 	}
 	if what != "" && m.problem != nil {
 		m.problem(rd.source.Name, rd.line, "not understood, so it counts as refused: "+what)
+	}
+}
+
+// doubtUnit tells once a source that its dates are hardly right.
+func (m *merge) doubtUnit(rd *reader) {
+	if m.problem == nil || rd.doubted {
+		return
+	}
+	if what := rd.lanes[0].wrongUnit(); what != "" {
+		rd.doubted = true
+		m.problem(rd.source.Name, rd.line, what)
 	}
 }
 

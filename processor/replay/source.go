@@ -74,6 +74,7 @@ type reader struct {
 	at            subject.Instant // when the line is applied; Never: no date
 	event         bool            // it is an event
 	countsAsEvent bool            // the skipped line was none that says it is a decision or request
+	doubted       bool            // a date was so early that the unit may be wrong
 	long          []byte
 }
 

@@ -94,7 +94,7 @@ func (s *Stepper) newLane(in *Input) *lane {
 	for i := range s.cfg.Rules.Purposes {
 		o.Purposes = append(o.Purposes, s.cfg.Rules.Purposes[i].Key)
 	}
-	return &lane{decoder: wire.NewDecoder(o), input: in}
+	return &lane{decoder: wire.NewDecoder(o), unit: o.TimestampUnit, input: in}
 }
 
 // timersAtOnce is how many timers fire between two looks at the context: of the

@@ -70,14 +70,17 @@ func unsupported(t recordType, input string) *Reject {
 	case typeGroup:
 		return &Reject{UnsupportedType, "a group call"}
 	case typeDecision:
-		return &Reject{UnsupportedType, "a decision on " + input}
+		return &Reject{UnsupportedType, "a decision on " + input + askKind}
 	case typeRequest:
-		return &Reject{UnsupportedType, "a request on " + input}
+		return &Reject{UnsupportedType, "a request on " + input + askKind}
 	case typeUnknown:
 		return &Reject{UnsupportedType, "type is none that is known"}
 	}
-	return &Reject{UnsupportedType, "an event on " + input}
+	return &Reject{UnsupportedType, "an event on " + input + askKind}
 }
+
+// askKind asks for the setting that is wrong where all records are refused so.
+const askKind = ": is the input's kind right?"
 
 func (d *Decoder) fromEvents(in Input, mode ceMode) (Item, *Reject) {
 	isCloudEvent, rejected := d.isCloudEvent(mode)

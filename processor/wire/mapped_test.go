@@ -111,7 +111,7 @@ func TestMappedRejects(t *testing.T) {
 		{"wrong kind", shopEvent, `{"customer":{"id":7},"kind":"E"}`, "bad_mapping: map.userId: gives a number, not text; write string(…)"},
 		{"no customer", shopEvent, `{"kind":"E"}`, "no_subject: neither userId nor anonymousId"},
 		{"a customer of another shape", shopEvent, `{"customer":"` + secret + `","kind":"E"}`,
-			"bad_mapping: map.userId: asks something for a member that is neither an object nor null"},
+			`bad_mapping: map.userId: a string is asked for its member "id"`},
 		{"no name", shopEvent, `{"customer":{"id":"u1"}}`, "malformed: event is missing"},
 		{"properties are text", shopEvent, `{"customer":{"id":"u1"},"kind":"E","data":"` + secret + `"}`, "bad_mapping: map.properties: gives a string, not an object"},
 		{"bad time", shopEvent, `{"customer":{"id":"u1"},"kind":"E","ts":"` + secret + `"}`, "bad_timestamp: timestamp is not RFC 3339"},
@@ -120,7 +120,7 @@ func TestMappedRejects(t *testing.T) {
 		{"key", shopEvent, `{"customer":{"id":"u2"},"kind":"E"}`, "key_mismatch: the record's key is not its userId"},
 		{"a type that is not taken", map[string]string{"type": "value.t", "userId": "value.u"}, `{"t":"group","u":"u1"}`, "unsupported_type: a group call"},
 		{"an evaluation fails", map[string]string{"userId": "value.u", "event": "value.e + value.f"}, `{"u":"u1","e":"` + secret + `","f":1}`,
-			"bad_mapping: map.event: a function or operator is given a value of a kind that it does not take"},
+			"bad_mapping: map.event: column 9: + does not take a string and a number"},
 		{"tombstone", shopEvent, ``, "malformed: empty record"},
 		{"not JSON", shopEvent, `{"a":` + secret, "malformed: not valid JSON at byte 5"},
 		{"Avro", shopEvent, "\x00\x00\x00\x00\x07\x0a" + secret, "unsupported_format: " + noJSONSchema},
@@ -147,7 +147,7 @@ func TestMappedDecisionsFailClosed(t *testing.T) {
 	expressions := map[string]string{"userId": "value.u", "purpose": "value.p", "status": `value.s.lowerAscii()`}
 	d := mappedDecoder(t, mapping.Decision, DecoderOptions{Purposes: []string{"ads", "marketing"}}, expressions)
 	for _, c := range []struct{ value, purpose, wrong string }{
-		{`{"u":"u1","p":"ads","s":7}`, "ads", "map.status: a function or operator is given a value of a kind that it does not take"},
+		{`{"u":"u1","p":"ads","s":7}`, "ads", "map.status: column 19: lowerAscii() does not take a number"},
 		{`{"u":"u1","p":{"x":1},"s":"GIVEN"}`, "", "map.purpose: gives an object, not text"},
 		{`{"u":"u1","s":"GIVEN"}`, "", "purpose is missing"},
 		{`{"u":"u1","p":"ads","s":"maybe"}`, "ads", "status is none of given, refused, withdrawn, objected"},

@@ -90,7 +90,7 @@ func (e *Evaluator) eval(x *entry) (s span, detail string) {
 	}
 	v, _, err := x.program.Eval(&e.variables)
 	if err != nil {
-		return s, reason(err)
+		return s, x.tracer.reason(err, &e.variables)
 	}
 	w := writer{text: e.text, most: len(e.text) + maxTextBytes}
 	if x.want == instant {
@@ -120,7 +120,7 @@ func follow(raw []byte, path []string) (found []byte, detail string) {
 			return nil, ""
 		case '{':
 		default:
-			return nil, errNoMember
+			return nil, askedOf(name, scan.KindOf(raw))
 		}
 		next := []byte(nil)
 		for m := scan.MembersOf(raw); next == nil; {

@@ -16,6 +16,7 @@ type expression struct {
 	path     []string
 	constant []byte      // JSON; nil: none
 	program  cel.Program // nil: path or constant
+	tracer   *tracer     // of the program
 
 	readsKey, readsHeaders bool
 }
@@ -52,6 +53,9 @@ func compile(env *cel.Env, text string, wanted want) (e expression, wrong string
 		return e, err.Error()
 	}
 	e.program = program
+	if e.tracer, err = newTracer(env, checked); err != nil {
+		return e, err.Error()
+	}
 	return e, ""
 }
 
@@ -178,6 +182,11 @@ func explain(text string, issues *cel.Issues) string {
 		return message
 	}
 	shown := lines[line-1]
+	if m := unknownName.FindStringSubmatch(first.Message); m != nil {
+		if begin, called := calledAt([]rune(shown), column, m[1]); called {
+			message, column = unknownFunction(m[1]), begin
+		}
+	}
 	return fmt.Sprintf("%s\n  %s\n  %s^", message, shown, strings.Repeat(" ", min(column, len([]rune(shown)))))
 }
 

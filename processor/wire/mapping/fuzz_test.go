@@ -32,7 +32,7 @@ func FuzzExpression(f *testing.F) {
 				t.Fatalf("%s took %s", expression, took)
 			}
 			text := string(first[0])
-			if failures != nil && (text != "" || len(failures[0].Detail) > 120) {
+			if failures != nil && (text != "" || len(failures[0].Detail) > 500) {
 				t.Fatal(text, failures)
 			}
 			if text != "" && key != "timestamp" && !jsontext.Value(text).IsValid() {

@@ -58,6 +58,14 @@ func TestResults(t *testing.T) {
 		{"userId", `has(value.customer.id) ? string(value.customer.id) : null`, `"7"`},
 		{"userId", `"none" in value && !("missing" in value) ? "in" : "out"`, `"in"`},
 		{"userId", `value.missing.lowerAscii()`, ``},
+		{"userId", `value.missing.upperAscii()`, ``},
+		{"userId", `value.missing.trim()`, ``},
+		{"userId", `value.missing[0]`, ``},
+		{"userId", `parse_json(value.missing).a`, ``},
+		{"explicit", `value.missing in ["a"]`, `false`},
+		{"explicit", `value.missing in [null]`, `true`},
+		{"explicit", `value.missing.all(i, i > 0) && !value.missing.exists_one(i, true)`, `true`},
+		{"properties", `{"a": value.missing.filter(i, true), "b": value.missing}`, `{"a":[],"b":null}`},
 		{"explicit", `value.missing.exists(i, i.sku == "a")`, `false`},
 		{"properties", `{"items": value.missing.map(i, i.sku)}`, `{"items":[]}`},
 		// Numbers are one exact kind.
@@ -137,23 +145,48 @@ func TestFailures(t *testing.T) {
 		{"properties", `value.items`, "gives a list, not an object"},
 		{"timestamp", `value.yes`, "gives a boolean, not a timestamp, text or a number"},
 		{"explicit", `value.text`, "gives a string, not true or false"},
-		{"userId", `value.text.deeper`, errNoMember},
-		{"userId", `string(value.text.deeper)`, errNoMember},
-		{"userId", `value.items[9].sku`, errIndex},
-		{"userId", `value.text + value.n`, errOperand},
-		{"timestamp", `value.text * 2`, errOperand},
-		{"timestamp", `value.n / 0`, string(errNoNumber)},
-		{"timestamp", `int(value.text)`, errOther},
-		{"timestamp", `timestamp(value.text)`, errOther},
-		{"timestamp", `value.missing + 1`, errOperand},
-		{"explicit", `value.missing > 1`, errOperand},
-		{"userId", `parse_json(value.text)`, string(errNotJSON)},
-		{"userId", `value.text.substring(3, 99)`, string(errPosition)},
-		{"userId", `value.text.split(value.n)[0]`, errOperand},
+		{"userId", `value.text.deeper`, `a string is asked for its member "deeper"`},
+		{"userId", `string(value.text.deeper)`, `column 18: a string is asked for its member "deeper"`},
+		{"userId", `value.items[9].sku`, "column 12: " + errIndex},
+		{"userId", `value.text + value.n`, "column 12: + does not take a string and a number"},
+		{"timestamp", `value.text * 2`, "column 12: * does not take a string and a number"},
+		{"timestamp", `value.text/ 5`, "column 11: / does not take a string and a number"},
+		{"timestamp", `value.n / 0`, "column 9: " + string(errNoNumber)},
+		{"timestamp", `int(value.text)`, "column 4: int() of a string fails"},
+		{"timestamp", `timestamp(value.text)`, "column 10: timestamp() of a string fails"},
+		{"timestamp", `value.missing + 1`, "column 15: + does not take null and a number"},
+		{"explicit", `value.missing > 1`, "column 15: > does not take null and a number"},
+		{"explicit", `value.missing && true`, "column 15: && does not take null and a boolean"},
+		{"explicit", `"a" in value.missing`, "column 5: in does not take a string and null"},
+		{"timestamp", `size(value.missing)`, "column 5: size() does not take null"},
+		{"userId", `value.missing + "x"`, "column 15: + does not take null and a string"},
+		{"userId", `value.missing.replace("a", "b")`, "column 22: replace() does not take null and a string and a string"},
+		{"userId", `value.missing.substring(1)`, "column 24: substring() does not take null and a number"},
+		{"userId", `value.missing.matches("x") ? "a" : "b"`, "column 22: matches() does not take null and a string"},
+		{"timestamp", `int(value.missing)`, "column 4: int() does not take null"},
+		{"timestamp", `timestamp(value.missing)`, "column 10: timestamp() does not take null"},
+		{"timestamp", `[1, 2].map(i, i)[value.missing]`, "column 17: […] of a list and null fails"},
+		{"userId", `parse_json(value.text)`, "column 11: " + string(errNotJSON)},
+		{"userId", `value.text.substring(3, 99)`, "column 21: " + string(errPosition)},
+		{"userId", `value.text.split(value.n)[0]`, "column 17: split() does not take a string and a number"},
+		{"userId", `value.text ? "a" : "b"`, "column 12: ?: does not take a string"},
+		{"userId", `value.yes.lowerAscii()`, "column 21: lowerAscii() does not take a boolean"},
+		{"userId", `value.missing.startsWith("x") ? "a" : "b"`, "column 25: startsWith() does not take null and a string"},
+		{"userId", `value.text[value.text]`, "column 11: […] does not take a string and a string"},
+		{"userId", `value.items[value.missing]`, "column 12: […] of a list and null fails"},
+		{"userId", `value.missing.split(",")[0]`, "column 20: split() does not take null and a string"},
+		{"explicit", `!value.missing`, "column 1: ! does not take null"},
+		{"timestamp", `-value.missing`, "column 1: - does not take null"},
+		{"explicit", `value.missing || value.n > "x"`, "column 26: > does not take a number and a string"},
+		{"userId", "\"a\" +\n  value.n", "column 5: + does not take a string and a number"},
+		{"properties", `{"a": value.items.map(i, i.sku * i.n)}`, "column 22: " + errOperand},
+		{"explicit", `value.items.exists(i, i.sku > 5)`, "column 19: " + errOperand},
+		{"userId", `has(value.text.deeper) ? "a" : "b"`, "column 15: a string is asked for its member \"deeper\""},
+		{"timestamp", `value.missing.n + size(value.n)`, "column 23: size() does not take a number"},
 		{"properties", `{value.text: 1, "x": duration("1s")}`, errResultKind},
 		{"properties", `{"x": 0.0 / 1.0 == 0.0 ? double("NaN") : 1.0}`, errResultKind},
-		{"userId", doubled(20), string(errTooLarge)},
-		{"userId", replaced(12), string(errTooLarge)},
+		{"userId", doubled(20), "column 164: " + string(errTooLarge)},
+		{"userId", replaced(12), "column 169: " + string(errTooLarge)},
 		{"explicit", loop(6), errTooCostly},
 	} {
 		results, failures := evaluate(t, c.key, c.expression)
@@ -198,7 +231,10 @@ func TestProblems(t *testing.T) {
 		{"userId", `vlaue.id`, "unknown name 'vlaue': an expression reads key, value and headers, as in value.customer.id\n  vlaue.id\n  ^"},
 		{"userId", `value.`, "'.' cannot stand here\n  value.\n        ^"},
 		{"userId", "value.id +\n  custmer.id", "unknown name 'custmer': an expression reads key, value and headers, as in value.customer.id\n    custmer.id\n    ^"},
-		{"userId", `events("x").count()`, "unknown name 'events': an expression reads key, value and headers, as in value.customer.id\n  events(\"x\").count()\n        ^"},
+		{"userId", `value.scope.toLower()`, "unknown function 'toLower' (nearest: lowerAscii)\n  value.scope.toLower()\n              ^"},
+		{"userId", `value["ü"] + stringg (value.id)`, "unknown function 'stringg' (nearest: string)\n  value[\"ü\"] + stringg (value.id)\n               ^"},
+		{"userId", `value.scope.startWith("x") ? "a" : "b"`, "unknown function 'startWith' (nearest: startsWith)\n  value.scope.startWith(\"x\") ? \"a\" : \"b\"\n              ^"},
+		{"userId", `events("x").count()`, "unknown function 'events'; there are " + strings.Join(functionNames(), ", ") + "\n  events(\"x\").count()\n  ^"},
 		{"userId", `1 + 2`, "gives a number, not text; write string(…)"},
 		{"userId", `value.a + value.b`, ""},
 		{"userId", `value.a * "x"`, "'*' does not take (dyn, string); dyn is a field of the record\n  value.a * \"x\"\n          ^"},
@@ -219,6 +255,21 @@ func TestProblems(t *testing.T) {
 		}
 		if diff := cmp.Diff(got, problems); diff != "" {
 			t.Errorf("%s\n%s", c.expression, diff)
+		}
+	}
+}
+
+// TestFunctionNames holds the document's lists to what there is.
+func TestFunctionNames(t *testing.T) {
+	names := strings.Join(functionNames(), " ")
+	for _, name := range strings.Fields("all has exists exists_one filter map size contains startsWith endsWith matches lowerAscii upperAscii trim split substring replace parse_json string int double timestamp getFullYear") {
+		if !strings.Contains(" "+names+" ", " "+name+" ") {
+			t.Errorf("%s is not in: %s", name, names)
+		}
+	}
+	for _, meant := range otherNames {
+		if !strings.Contains(" "+names+" ", " "+meant+" ") {
+			t.Errorf("%s is no function", meant)
 		}
 	}
 }

@@ -1,0 +1,28 @@
+package main
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+// An owner that has died is told from the instance that was asked.
+func TestAskDeadOwner(t *testing.T) {
+	dead := httptest.NewServer(http.NotFoundHandler())
+	dead.Close()
+	asked := httptest.NewServer(http.RedirectHandler(dead.URL+"/v1/subjects/lookup?redirected=true", http.StatusTemporaryRedirect))
+	defer asked.Close()
+	_, err := ask(t.Context(), asked.URL, "/v1/subjects/lookup", map[string]string{"userId": "u1"})
+	if err == nil || status(err) != exitEnvironment {
+		t.Fatal(err)
+	}
+	for _, want := range []string{asked.URL + " sent the question on to " + dead.URL + ", which owns", "refused", "kafka.session_timeout"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is not in: %v", want, err)
+		}
+	}
+	if strings.Contains(err.Error(), "u1") {
+		t.Errorf("the subject is named: %v", err)
+	}
+}
