@@ -44,13 +44,13 @@ func (l *live) startAll() {
 	}
 }
 
-// turn lets an instance that is away, or stands still, run for 2 to 15 seconds,
-// and takes one that runs away: killed or, where there are others, stopped or
-// made to stand still for up to 15 seconds.
+// turn lets an instance that is away, or stands still, run for an eighth of the
+// group's pace or longer, up to all of it, and takes one that runs away: killed or,
+// where there are others, stopped or made to stand still for up to the pace.
 func (i *instance) turn() {
 	l := i.live
 	upTo := func(d time.Duration) time.Duration { return time.Duration(l.rng.Int64N(int64(d))) }
-	i.next = time.Now().Add(2*time.Second + upTo(13*time.Second))
+	i.next = time.Now().Add(l.pace/8 + upTo(l.pace*7/8))
 	switch {
 	case i.still:
 		l.must(i.cmd.Process.Signal(syscall.SIGCONT))
@@ -71,7 +71,7 @@ func (i *instance) turn() {
 		i.turn()
 		return
 	}
-	i.next = time.Now().Add(upTo(15 * time.Second))
+	i.next = time.Now().Add(upTo(l.pace))
 	switch l.rng.IntN(4) {
 	case 0:
 		l.troubles["stops"]++
