@@ -40,6 +40,7 @@ func (l *live) accompany(until time.Time, c company) (finish func()) {
 			return err
 		})
 	}
+	l.t.Cleanup(func() { _ = group.Wait() }) // where the test ended before finish
 	return func() {
 		l.t.Helper()
 		l.must(group.Wait())

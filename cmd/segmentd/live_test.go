@@ -72,7 +72,6 @@ type live struct {
 // newLive is with the demo's rules, and with segments for speakers.
 func newLive(t *testing.T) *live {
 	l := newDelayed(t, *liveSeed, kafkatest.Delays{Seed: *liveSeed, OneIn: 30, Longest: 600 * time.Millisecond}, *liveInstances, liveText(t, 0))
-	l.pace = 15 * time.Second
 	manual := []kgo.Opt{kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0)}
 	l.plain, l.tx = l.franz(manual...), l.franz(append(manual, kgo.TransactionalID("shop"))...)
 	return l
@@ -105,7 +104,7 @@ func newDelayed(t *testing.T, seed uint64, delays kafkatest.Delays, instances in
 }
 
 func (l *live) with(instances int) *live {
-	l.stopped, l.troubles, l.ledger = map[string]bool{}, map[string]int{}, ledger{}
+	l.stopped, l.troubles, l.ledger, l.pace = map[string]bool{}, map[string]int{}, ledger{}, 15*time.Second
 	for n := range instances {
 		l.instances = append(l.instances, l.newInstance(n))
 	}
