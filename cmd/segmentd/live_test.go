@@ -90,13 +90,14 @@ func newLiveWith(t *testing.T, text string, set *rules.Set, rng *rand.Rand) *liv
 	return (&live{rig: newRigWith(t, text), set: set, rng: rng}).with(*liveInstances)
 }
 
-// newDelayed is behind delays.
+// newDelayed is behind delays, and has some partitions at least.
 func newDelayed(t *testing.T, seed uint64, delays kafkatest.Delays, instances int, text string) *live {
 	set, problems := rules.Load(fstest.MapFS{"rules.yaml": {Data: []byte(text)}})
 	if set == nil {
 		t.Fatal(problems)
 	}
 	r := prepareRig(t)
+	r.partitions = max(r.partitions, 6)
 	broker, reach := kafkatest.StartDelayed(t, delays)
 	r.real = broker.Real()
 	r.configure(text, broker.Addrs(), reach)

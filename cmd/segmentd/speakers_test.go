@@ -70,7 +70,7 @@ func (l *live) newSpeaker(n int, hang, pause time.Duration) *speaker {
 func (s *speaker) run(ctx context.Context, until time.Time) error {
 	for time.Now().Before(until) {
 		act := s.act
-		if s.rng.IntN(4) == 0 {
+		if s.rng.IntN(20) == 0 {
 			act = s.hung
 		}
 		if err := act(ctx); err != nil {
@@ -84,7 +84,7 @@ func (s *speaker) run(ctx context.Context, until time.Time) error {
 func (s *speaker) act(ctx context.Context) error {
 	<-time.After(time.Duration(s.rng.Int64N(int64(s.pause))))
 	id := s.ids[s.rng.IntN(len(s.ids))]
-	if purpose := s.purpose(); s.rng.IntN(2) == 0 && s.last[id+" "+purpose] != pending {
+	if purpose := s.purpose(); s.rng.IntN(3) > 0 && s.last[id+" "+purpose] != pending {
 		e, err := s.decide(ctx, s.plain, id, purpose)
 		if err != nil {
 			return err
