@@ -41,7 +41,7 @@ func TestBarrier(t *testing.T) {
 	t.Logf("-barrier-seed %d", seed)
 	rules := func(revision int) string { return revised(barrierRules, revision) }
 	l := newDelayed(t, seed, kafkatest.Delays{Seed: seed, OneIn: 20, Longest: 100 * time.Millisecond}, 3, rules(0))
-	l.pace, l.environ = 4*time.Second, []string{"SEGMENTD_KAFKA_SESSION_TIMEOUT=2s"}
+	l.pace, l.away, l.environ = 10*time.Second, 3*time.Second, []string{"SEGMENTD_KAFKA_SESSION_TIMEOUT=2s"}
 	l.startAll()
 	l.await(func() bool { return len(l.series("segmentd_clock_timestamp_seconds")) == int(l.partitions) })
 	end := time.Now().Add(min(*barrierFor, 10*time.Minute))

@@ -49,7 +49,7 @@ func (l *live) startAll() {
 
 // turn lets an instance that is away, or stands still, run for an eighth of the
 // group's pace or longer, up to all of it, and takes one that runs away: killed or,
-// where there are others, stopped or made to stand still for up to the pace.
+// where there are others, stopped or made to stand still for up to l.away.
 func (i *instance) turn() {
 	l := i.live
 	upTo := func(d time.Duration) time.Duration { return time.Duration(l.rng.Int64N(int64(d))) }
@@ -74,7 +74,7 @@ func (i *instance) turn() {
 		i.turn()
 		return
 	}
-	i.next = time.Now().Add(upTo(l.pace))
+	i.next = time.Now().Add(upTo(l.away))
 	switch l.rng.IntN(4) {
 	case 0:
 		l.troubles["stops"]++

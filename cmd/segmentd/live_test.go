@@ -63,7 +63,8 @@ type live struct {
 	ledger    ledger
 	plain, tx *kgo.Client // the shop's
 	instances []*instance
-	pace      time.Duration  // at which instances come and go
+	pace      time.Duration  // an instance runs at most
+	away      time.Duration  // it is away at most
 	troubles  map[string]int // how often each kind was made
 	rng       *rand.Rand
 	ruleSets  map[string]int // how many changes each decided, as of changes
@@ -105,7 +106,8 @@ func newDelayed(t *testing.T, seed uint64, delays kafkatest.Delays, instances in
 }
 
 func (l *live) with(instances int) *live {
-	l.stopped, l.troubles, l.ledger, l.pace = map[string]bool{}, map[string]int{}, ledger{}, 15*time.Second
+	l.stopped, l.troubles, l.ledger = map[string]bool{}, map[string]int{}, ledger{}
+	l.pace, l.away = 15*time.Second, 15*time.Second
 	for n := range instances {
 		l.instances = append(l.instances, l.newInstance(n))
 	}
