@@ -74,7 +74,7 @@ test-kafka: ## Run the tests that need a broker on a real Apache Kafka: its jars
 	else SEGMENTD_TEST_KAFKA=$(CURDIR)/.kafka/jars $(KAFKA_TESTS); fi
 
 KAFKA_TESTS = $(GO) test -count=1 -p 1 -timeout 20m ./processor/kafka ./processor && \
-	$(GO) test -count=1 -timeout 20m ./cmd/segmentd -run '^Test(Crash|CDNOW|Secure)'
+	$(GO) test -count=1 -timeout 20m ./cmd/segmentd -run '^Test(Crash|CDNOW|Secure|Barrier)'
 
 .PHONY: mutants
 mutants: ## Plant bugs in the evaluation and in the pipeline one after the other, and see that the tests catch each (minutes).
@@ -89,8 +89,8 @@ bench-e2e: ## Measure the whole process on the embedded broker (LOAD="-load-subj
 	$(if $(KAFKA),$(MAKE) .kafka/jars && SEGMENTD_TEST_KAFKA=$(CURDIR)/.kafka/jars) $(GO) test ./cmd/segmentd -count=1 -timeout 60m -run '^TestLoad$$' -v -load $(LOAD)
 
 .PHONY: live
-live: ## Keep a simulated shop open for LIVE (10m) under kill -9, and compare with a replay.
-	$(GO) test ./cmd/segmentd -count=1 -timeout 80m -run '^TestLive$$' -v -live $(or $(LIVE),10m)
+live: ## Keep a simulated shop open for LIVE (10m) under kill -9, delays and hung transactions, and compare with a replay.
+	$(GO) test ./cmd/segmentd -count=1 -timeout 80m -run '^TestLive$$' -v -live $(or $(LIVE),10m) -live-instances 3 -load-partitions 12
 
 .PHONY: generate
 generate: ## Write generated files anew (CONFIG.md, METRICS.md).

@@ -68,7 +68,7 @@ func TestCDNOW(t *testing.T) {
 }
 
 func (l *live) sendLines(topic, lines string) {
-	s := &sender{producer: l.producer, topic: topic, partitions: int32(*loadPartitions)}
+	s := &sender{producer: l.producer, topic: topic, partitions: l.partitions}
 	for line := range strings.Lines(lines) {
 		if what := s.add(strings.TrimSpace(line)); what != "" {
 			l.t.Fatal(what)
@@ -108,7 +108,7 @@ func (l *live) replayOf(texts ...string) map[string][]subject.Change {
 func (l *live) checkTraces(consenting map[string][]subject.Change, events string) {
 	found := map[string]int{}
 	for _, topic := range []string{"segmentd-changes", "segmentd-members", "segmentd-rejected", "segmentd-changelog"} {
-		readSettled(l.t, l.client, topic, int32(*loadPartitions), func(r *stream.Record) { noteIDs(found, r) })
+		readSettled(l.t, l.client, topic, l.partitions, func(r *stream.Record) { noteIDs(found, r) })
 	}
 	for n, i := range l.instances {
 		l.must(i.cmd.Process.Signal(os.Interrupt))
@@ -157,7 +157,7 @@ func (l *live) noteImage(data string, found map[string]int) {
 	l.must(err)
 	defer store.Close()
 	records := 0
-	for id := range int32(*loadPartitions) {
+	for id := range l.partitions {
 		p, err := store.Partition(id)
 		l.must(err)
 		l.must(p.Each(func(r *subject.Record) error {

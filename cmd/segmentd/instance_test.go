@@ -8,6 +8,9 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // instance is one of the processes of a live group.
@@ -44,13 +47,13 @@ func (l *live) startAll() {
 	}
 }
 
-// turn lets an instance that is away, or stands still, run for 2 to 15 seconds,
-// and takes one that runs away: killed or, where there are others, stopped or
-// made to stand still for up to 15 seconds.
+// turn lets an instance that is away, or stands still, run for an eighth of the
+// group's pace or longer, up to all of it, and takes one that runs away: killed or,
+// where there are others, stopped or made to stand still for up to l.away.
 func (i *instance) turn() {
 	l := i.live
 	upTo := func(d time.Duration) time.Duration { return time.Duration(l.rng.Int64N(int64(d))) }
-	i.next = time.Now().Add(2*time.Second + upTo(13*time.Second))
+	i.next = time.Now().Add(l.pace/8 + upTo(l.pace*7/8))
 	switch {
 	case i.still:
 		l.must(i.cmd.Process.Signal(syscall.SIGCONT))
@@ -71,7 +74,7 @@ func (i *instance) turn() {
 		i.turn()
 		return
 	}
-	i.next = time.Now().Add(upTo(15 * time.Second))
+	i.next = time.Now().Add(upTo(l.away))
 	switch l.rng.IntN(4) {
 	case 0:
 		l.troubles["stops"]++
@@ -93,4 +96,27 @@ func (i *instance) kill() {
 	i.live.must(i.cmd.Process.Kill())
 	_ = i.cmd.Wait() // it was killed
 	i.cmd = nil
+}
+
+// clearGroup takes all members out of a group whose rebalance does not end, which
+// the embedded broker's may not while members that are gone hold it up (what
+// differs from a real one is in ARCHITECTURE.md). Those that live join again.
+func (l *live) clearGroup() {
+	client := l.franz()
+	groups, err := kadm.NewClient(client).DescribeGroups(l.t.Context(), "segmentd")
+	l.must(err)
+	group := groups["segmentd"]
+	if group.State != "PreparingRebalance" {
+		return
+	}
+	l.t.Logf("a rebalance does not end: %d members are taken out", len(group.Members))
+	req := kmsg.NewPtrLeaveGroupRequest()
+	req.Group = "segmentd"
+	for _, m := range group.Members {
+		leaving := kmsg.NewLeaveGroupRequestMember()
+		leaving.MemberID = m.MemberID
+		req.Members = append(req.Members, leaving)
+	}
+	_, err = req.RequestWith(l.t.Context(), client)
+	l.must(err)
 }

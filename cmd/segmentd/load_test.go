@@ -115,42 +115,54 @@ type rig struct {
 	source         *load.Source
 	http           string
 	brokers        string   // host:port,…
+	reach          string   // host:port,… where the processor begins
 	real           bool     // they are a real Kafka's
+	partitions     int32    // of all topics
 	others         []string // the HTTP addresses of further instances
 	config         string
+	environ        []string // of the processor, beside the configuration
 	run            *exec.Cmd
 	changelogBytes int64
 }
 
 func newRig(t *testing.T) *rig { return newRigWith(t, load.Rules(*loadSegments)) }
 
-// newRigWith returns a rig with a rule file.
+// newRigWith returns a rig with a rule file, on the real broker or on one that is
+// a process of its own.
 func newRigWith(t *testing.T, ruleFile string) *rig {
-	r := &rig{t: t, dir: t.TempDir(), source: load.NewSource(1, *loadSubjects, *loadSkew)}
-	r.bin = filepath.Join(r.dir, "segmentd")
-	build := exec.Command("go", "build", "-o", r.bin, ".")
-	build.Stderr = os.Stderr
-	r.must(build.Run())
-	r.http = freeAddress(t)
+	r := prepareRig(t)
 	brokers := kafkatest.Real(t)
 	if r.real = len(brokers) > 0; !r.real {
 		brokers = []string{freeAddress(t)}
 		r.start("broker", "--data", filepath.Join(r.dir, "broker"), "--listen", brokers[0])
 	}
-	r.brokers = strings.Join(brokers, ",")
+	r.configure(ruleFile, brokers, brokers)
+	return r
+}
+
+// prepareRig builds the binary.
+func prepareRig(t *testing.T) *rig {
+	r := &rig{t: t, dir: t.TempDir(), http: freeAddress(t), partitions: int32(*loadPartitions), source: load.NewSource(1, *loadSubjects, *loadSkew)}
+	r.bin = buildBinary(t, r.dir)
+	return r
+}
+
+// configure writes rules and configuration, connects and makes the topics. The
+// processor begins with the brokers of reach.
+func (r *rig) configure(ruleFile string, brokers, reach []string) {
+	r.brokers, r.reach = strings.Join(brokers, ","), strings.Join(reach, ",")
 	rules := filepath.Join(r.dir, "rules")
 	r.must(os.Mkdir(rules, 0o700))
 	r.must(os.WriteFile(filepath.Join(rules, "load.yaml"), []byte(ruleFile), 0o600))
 	r.config = fmt.Sprintf("kafka: {brokers: [%s]}\ninputs: [{topic: events, kind: event}, {topic: decisions, kind: decision}]\n"+
 		"topics: {create: true, partitions: %d}\nrules: %s\ndata: %s\nhttp: {listen: %q, pprof: true}\n",
-		r.brokers, *loadPartitions, rules, filepath.Join(r.dir, "data"), r.http)
+		r.reach, r.partitions, rules, filepath.Join(r.dir, "data"), r.http)
 	r.must(os.WriteFile(filepath.Join(r.dir, "segmentd.yaml"), []byte(r.config), 0o600))
 	client, err := kafka.New(kafka.Config{Brokers: brokers})
 	r.must(err)
-	t.Cleanup(func() { _ = client.Close() })
+	r.t.Cleanup(func() { _ = client.Close() })
 	r.client, r.producer = client, client.NewProducer(kafka.ProducerConfig{Compression: kafka.LZ4})
 	r.createTopics()
-	return r
 }
 
 func (r *rig) must(err error) {
@@ -172,7 +184,7 @@ func freeAddress(t *testing.T) string {
 // start runs the binary until the test ends.
 func (r *rig) start(args ...string) *exec.Cmd {
 	cmd := exec.Command(r.bin, args...)
-	cmd.Env = append(environment(), "SEGMENTD_SECRET="+rigSecret)
+	cmd.Env = append(append(environment(), "SEGMENTD_SECRET="+rigSecret), r.environ...)
 	cmd.Stderr = os.Stderr
 	r.must(cmd.Start())
 	r.t.Cleanup(func() {
@@ -194,7 +206,7 @@ func (r *rig) createTopics() {
 	}
 	var topics []kafka.NewTopic
 	for _, name := range []string{"events", "decisions"} {
-		topics = append(topics, kafka.NewTopic{Name: name, Partitions: int32(*loadPartitions), ReplicationFactor: -1})
+		topics = append(topics, kafka.NewTopic{Name: name, Partitions: r.partitions, ReplicationFactor: -1})
 	}
 	_, err := r.client.CreateTopics(ctx, topics)
 	r.must(err)
@@ -204,7 +216,7 @@ func (r *rig) createTopics() {
 func (r *rig) send(topic string, ms []stream.Message) {
 	for i := range ms {
 		ms[i].Topic = topic
-		ms[i].Partition, _ = kafka.Murmur2.Partition(ms[i].Key, int32(*loadPartitions))
+		ms[i].Partition, _ = kafka.Murmur2.Partition(ms[i].Key, r.partitions)
 	}
 	_, err := r.producer.Send(context.Background(), ms)
 	r.must(err)
@@ -403,7 +415,7 @@ func (r *rig) latency(rate float64, length time.Duration) {
 
 // readLatencies reads the changes of all partitions from their present end.
 func (r *rig) readLatencies(ctx context.Context) (all []time.Duration) {
-	marks, err := r.client.Watermarks(ctx, "segmentd-changes", int32(*loadPartitions))
+	marks, err := r.client.Watermarks(ctx, "segmentd-changes", r.partitions)
 	if err != nil {
 		return nil
 	}

@@ -171,7 +171,8 @@ var shared = sync.OnceValues(func() (backend, error) {
 	if jars == "" {
 		return backend{}, nil
 	}
-	c, err := StartCluster(context.Background(), jars, Options{Ephemeral: true})
+	c, err := StartCluster(context.Background(), jars, Options{Ephemeral: true,
+		Listeners: map[string]string{delayedListener: "PLAINTEXT"}, Advertised: map[string]string{delayedListener: delayedHost}})
 	if err != nil {
 		return backend{}, fmt.Errorf("start Apache Kafka from %s: %w", jars, err)
 	}

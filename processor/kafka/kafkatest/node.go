@@ -28,6 +28,8 @@ type Options struct {
 	Listener string
 	// Listeners are further ones for clients: security protocols by name, in lower case.
 	Listeners map[string]string
+	// Advertised are other hosts under which clients are told to find Listeners, by name.
+	Advertised map[string]string
 	// SCRAM are users, as kafka-storage.sh format --add-scram takes them.
 	SCRAM []string
 	Heap  string // of each node, as -Xmx takes it; "" means 768m
@@ -183,7 +185,11 @@ func (n *Node) format(ctx context.Context, voters string, opts Options) error {
 	for name, protocol := range opts.Listeners {
 		listener := strings.ToUpper(name)
 		properties["listeners"] += "," + listener + "://" + n.Listeners[name]
-		properties["advertised.listeners"] += "," + listener + "://" + n.Listeners[name]
+		advertised := n.Listeners[name]
+		if host, ok := opts.Advertised[name]; ok {
+			advertised = strings.Replace(advertised, directHost, host, 1)
+		}
+		properties["advertised.listeners"] += "," + listener + "://" + advertised
 		properties["listener.security.protocol.map"] += "," + listener + ":" + protocol
 	}
 	maps.Copy(properties, opts.Properties)
