@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -78,6 +79,7 @@ type service struct {
 	processor *processor.Processor
 	admin     *admin.Server
 	closers   []func() error
+	absent    atomic.Pointer[[]string] // input topics that are missing
 
 	mu     sync.Mutex
 	topics []string // guarded by mu: that the client knows
@@ -264,7 +266,7 @@ func (s *service) openAdmin() error {
 		return usageError(fmt.Errorf("http.tls: %w", err))
 	}
 	s.admin, err = admin.New(admin.Config{Listen: s.cfg.HTTP.Listen, Advertise: s.cfg.HTTP.Advertise, Pprof: s.cfg.HTTP.Pprof, TLS: tlsConfig},
-		admin.Deps{Processor: s.processor, Gatherer: s.metrics.Gatherer(), Logger: s.log, Reload: s.reload,
+		admin.Deps{Processor: s.processor, Gatherer: s.metrics.Gatherer(), Logger: s.log, Reload: s.reload, Absent: s.absentInputs,
 			Owner: s.client.NewAddressBook(s.cfg.Group, s.sharedTopic()).Owner})
 	if err != nil {
 		return usageError(err)
@@ -282,6 +284,7 @@ func (s *service) run(ctx context.Context) error {
 	pages, stopPages := context.WithCancel(context.WithoutCancel(ctx))
 	group.Go(func() error { return s.admin.Run(pages) })
 	group.Go(func() error { return s.watchStore(ctx) })
+	group.Go(func() error { return s.watchInputs(ctx) })
 	group.Go(func() error { return s.reloadOnHangup(ctx) })
 	group.Go(func() error { return s.processor.FollowRules(ctx) })
 	group.Go(func() error {
