@@ -29,7 +29,9 @@ func topicsCommand() command {
 		details: `
 Lists every topic, the settings it needs beside what is there, and the ACLs that 'segmentd run' needs: no more, where
 Read and Write imply Describe, as they do in Kafka. With --create, topics that are missing (the inputs too) are created.
-With brokers it compares; without, it lists what is needed.`,
+With brokers it compares; without, it lists what is needed.
+
+The exit status is 1 where a topic is missing or differs, 0 where all are as they should be.`,
 		setup: func(fs *pflag.FlagSet) func(context.Context, *invocation) error {
 			var f topicsFlags
 			config.AddFlags(fs)
@@ -75,7 +77,28 @@ func (f *topicsFlags) run(ctx context.Context, inv *invocation, cfg *config.Conf
 	} else if f.create {
 		return usagef("--create needs --brokers")
 	}
-	return f.print(inv, cfg, rows)
+	if err := f.print(inv, cfg, rows); err != nil {
+		return err
+	}
+	return judgeTopics(rows)
+}
+
+// judgeTopics is an error where topics are not as they should be.
+func judgeTopics(rows []topicRow) error {
+	missing, differing := 0, 0
+	for _, r := range rows {
+		switch r.state() {
+		case "", "ok":
+		case "missing":
+			missing++
+		default:
+			differing++
+		}
+	}
+	if missing+differing == 0 {
+		return nil
+	}
+	return inputError(fmt.Errorf("of %s %d missing, %d not as needed", count(len(rows), "topic"), missing, differing))
 }
 
 func neededTopics(cfg *config.Config, set *rules.Set) []topicRow {
