@@ -112,8 +112,8 @@ type Input struct {
 	// puts in front are taken off.
 	Format string `yaml:"format" default:"auto" allowed:"auto|json|cloudevents"`
 	// How the producers choose the partition of a key: `murmur2` (Java), `crc32` (librdkafka), `fnv1a`
-	// (Sarama, kafka-go). Each record is checked against it; with `any` none is, and you vouch that all
-	// topics are partitioned alike.
+	// (Sarama, kafka-go). All inputs must have the same. Each record is checked against it; with `any`, on all inputs
+	// or none, no record is, and you vouch that all topics are partitioned alike.
 	Partitioner string `yaml:"partitioner" default:"murmur2" allowed:"murmur2|crc32|fnv1a|any"`
 	// What timestamps are: RFC 3339 text, or a number of seconds, milliseconds or microseconds since 1970.
 	TimestampUnit string `yaml:"timestamp_unit" default:"rfc3339" allowed:"rfc3339|s|ms|us"`

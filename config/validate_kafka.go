@@ -66,6 +66,7 @@ func (v *validator) inputs() {
 		}
 		first[in.Topic] = i
 	}
+	v.partitioners()
 	if v.lacks(NeedInputs) && len(c.InputsOf(KindEvent)) == 0 {
 		v.add("inputs", "none has kind event; at least one is needed")
 	}
@@ -81,6 +82,24 @@ func (v *validator) input(in Input, path string) {
 	}
 	if len(in.Map) > 0 && mapping.Keys(mapping.Kind(in.Kind)) != nil {
 		v.mapping(in, path+".map")
+	}
+}
+
+// partitioners checks that all inputs agree: a subject has one partition, and
+// where they do not its decisions never meet its events. any beside another one
+// cannot be checked against it.
+func (v *validator) partitioners() {
+	words := []string{PartitionerMurmur2, PartitionerCRC32, PartitionerFNV1a, PartitionerAny}
+	agreed, first := "", 0
+	for i, in := range v.cfg.Inputs {
+		switch {
+		case !slices.Contains(words, in.Partitioner):
+		case agreed == "":
+			agreed, first = in.Partitioner, i
+		case in.Partitioner != agreed:
+			v.add(indexPath("inputs", i)+".partitioner", "is %s, inputs[%d].partitioner is %s: all inputs need one, or decisions would not be where the events are that they are about; "+
+				"have all topics produced alike", in.Partitioner, first, agreed)
+		}
 	}
 }
 

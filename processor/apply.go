@@ -45,7 +45,7 @@ func (p *partition) applyEvents(ctx context.Context, fetched []stream.Fetched) e
 func (p *partition) applyEvent(ctx context.Context, in *input, r *stream.Record) error {
 	item, reject := in.decoder.Decode(in.Kind, p.wireInput(in, r))
 	if reject == nil {
-		if _, elsewhere := p.belongsElsewhere(in, r.Key, item.Subject); elsewhere {
+		if _, elsewhere := p.belongsElsewhere(in, r, item.Subject); elsewhere {
 			reject = &wire.Reject{Reason: wire.WrongPartition, Detail: "not the partition that " + in.Partitioner + " gives its key"}
 		}
 	}
@@ -92,30 +92,22 @@ func (p *partition) full() bool {
 	return len(p.changes()) >= maxBatchChanges || p.image.DirtyCount() >= maxBatchSubjects
 }
 
-// belongsElsewhere reports whether a record with this key (or, without a key,
-// this subject) should be on another partition, and on which.
-func (p *partition) belongsElsewhere(in *input, key []byte, id subject.ID) (int32, bool) {
+// belongsElsewhere reports whether a record by its key (or, without a key, by
+// its subject) should be on another partition, and on which. The verdict on the
+// partitioner rests on what producers chose, so not on what was passed on.
+func (p *partition) belongsElsewhere(in *input, r *stream.Record, id subject.ID) (int32, bool) {
 	if in.Partition == nil {
 		return p.id, false
 	}
+	key := r.Key
 	if key == nil {
 		key = []byte(id.Value)
 	}
 	to := in.Partition(key, p.cfg.Partitions)
-	in.fit.note(to == p.id)
-	return to, to != p.id
-}
-
-// passOn moves a decision to the partition its subject belongs to, within the
-// same transaction.
-func (p *partition) passOn(in *input, r *stream.Record, to int32) {
-	m := stream.Message{Topic: in.Topic, Partition: to, Timestamp: r.Timestamp,
-		Key: append([]byte(nil), r.Key...), Value: append([]byte(nil), r.Value...)}
-	for _, h := range r.Headers {
-		m.Headers = append(m.Headers, stream.Header{Key: h.Key, Value: append([]byte(nil), h.Value...)})
+	if !wasPassedOn(r) {
+		in.fit.note(to == p.id)
 	}
-	p.out.passedOn = append(p.out.passedOn, m)
-	p.log.Warn("a decision was on the wrong partition and is passed on", "topic", in.Topic, "offset", r.Offset, "to", to)
+	return to, to != p.id
 }
 
 // reject notes a reference to a record that was not taken; never its payload.

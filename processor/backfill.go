@@ -128,7 +128,7 @@ func (p *partition) fill(in *input, r *stream.Record) error {
 	if reject != nil {
 		return nil
 	}
-	if _, elsewhere := p.belongsElsewhere(in, r.Key, item.Subject); elsewhere {
+	if _, elsewhere := p.belongsElsewhere(in, r, item.Subject); elsewhere {
 		return nil
 	}
 	c.clock = max(c.clock, min(item.Event.Time, item.Event.Arrival))

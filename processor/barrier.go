@@ -41,7 +41,9 @@ func (p *partition) readDecisions(ctx context.Context, limit int) (taken []subje
 		barrier.learn(fetched)
 		for i := range fetched {
 			in := p.decisions[i]
-			taken = p.decodeDecisions(in, &fetched[i], taken)
+			if taken, err = p.decodeDecisions(in, &fetched[i], taken); err != nil {
+				return nil, false, err
+			}
 			in.position, in.sent = fetched[i].Next, sent
 		}
 		if barrier.passed(p.decisions) {
@@ -102,7 +104,7 @@ func (b *barrier) warn(p *partition) {
 }
 
 // decodeDecisions appends the decisions of fetched records to taken.
-func (p *partition) decodeDecisions(in *input, f *stream.Fetched, taken []subject.Decision) []subject.Decision {
+func (p *partition) decodeDecisions(in *input, f *stream.Fetched, taken []subject.Decision) ([]subject.Decision, error) {
 	for i := range f.Records {
 		r := &f.Records[i]
 		item, reject := in.decoder.Decode(in.Kind, p.wireInput(in, r))
@@ -111,8 +113,12 @@ func (p *partition) decodeDecisions(in *input, f *stream.Fetched, taken []subjec
 			p.log.Error("a decision cannot be read: it has no effect", "topic", in.Topic, "offset", r.Offset, "reason", reject.Reason.String(), "detail", reject.Detail)
 			continue
 		}
-		if to, ok := p.belongsElsewhere(in, r.Key, item.Subject); ok {
-			p.passOn(in, r, to)
+		if to, ok := p.belongsElsewhere(in, r, item.Subject); ok {
+			stops, err := p.misplaced(in, r, item, to)
+			if err != nil {
+				return nil, err
+			}
+			taken = append(taken, stops...)
 			continue
 		}
 		if item.Misunderstood != "" {
@@ -121,7 +127,7 @@ func (p *partition) decodeDecisions(in *input, f *stream.Fetched, taken []subjec
 		}
 		taken = append(taken, item.Decisions...)
 	}
-	return taken
+	return taken, nil
 }
 
 func (p *partition) wireInput(in *input, r *stream.Record) wire.Input {

@@ -27,7 +27,8 @@ type Input struct {
 	Kind  wire.Kind // wire.Events or wire.Decisions
 	// Partitioner is the configuration's name of how producers choose partitions.
 	Partitioner string
-	// Partition computes the partition of a key; nil: any, nothing is checked.
+	// Partition computes the partition of a key, on all inputs alike; nil, on all or
+	// none: any, nothing is checked.
 	Partition func(key []byte, partitions int32) int32
 	Decoder   wire.DecoderOptions // Fields, Names and Purposes are filled from the rule set
 }

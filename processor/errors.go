@@ -32,6 +32,9 @@ func (e *StoppedError) Error() string {
 // errRecover asks for the recovery path: as after a crash.
 var errRecover = errors.New("recover from the changelog")
 
+// errInputMissing: an input topic does not exist, or no broker is known to have it.
+var errInputMissing = errors.New("an input topic is missing")
+
 // disposition is what follows from an error in a partition's session.
 type disposition uint8
 

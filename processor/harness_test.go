@@ -172,6 +172,8 @@ type record struct {
 	to    int32     // partition, if misplaced
 	wrong bool      // misplaced: it goes to partition to
 	bare  bool      // without a key
+
+	headers []stream.Header
 }
 
 func (l *lab) message(r record) stream.Message {
@@ -180,7 +182,7 @@ func (l *lab) message(r record) stream.Message {
 		at = time.Now()
 	}
 	m := stream.Message{Topic: r.topic, Partition: murmur2([]byte(r.key), l.cfg.Partitions), Timestamp: subject.FromTime(at),
-		Key: []byte(r.key), Value: []byte(r.value)}
+		Key: []byte(r.key), Value: []byte(r.value), Headers: r.headers}
 	if r.wrong {
 		m.Partition = r.to
 	}

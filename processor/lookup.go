@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -63,16 +62,12 @@ func (p *Processor) Lookup(ctx context.Context, id subject.ID) (memberships []Me
 }
 
 // seeksAll reports whether a subject can be in any partition.
-func (p *Processor) seeksAll() bool {
-	return !slices.ContainsFunc(p.cfg.Inputs, func(in Input) bool { return in.Partition != nil })
-}
+func (p *Processor) seeksAll() bool { return p.cfg.Inputs[0].Partition == nil }
 
 // partitionsOf returns where a subject can be.
 func (p *Processor) partitionsOf(id subject.ID) []int32 {
-	for _, in := range p.cfg.Inputs {
-		if in.Partition != nil {
-			return []int32{in.Partition([]byte(id.Value), p.cfg.Partitions)}
-		}
+	if !p.seeksAll() {
+		return []int32{p.cfg.Inputs[0].Partition([]byte(id.Value), p.cfg.Partitions)}
 	}
 	all := make([]int32, p.cfg.Partitions)
 	for i := range all {

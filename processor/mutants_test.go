@@ -50,6 +50,9 @@ var mutants = []mutation.Bug{
 	{"an acceptance is forgotten", "processor/coverage.go", "	t := told{p.coverage, p.accepted}\n", "	t := told{p.coverage, nil}\n"},
 	{"an acceptance is confirmed before it is on record", "processor/gap.go", "		p.accepted[in.Topic] = AcceptedGap{gap, subject.FromTime(p.deps.Now())}\n", "		p.accepted[in.Topic] = AcceptedGap{gap, subject.FromTime(p.deps.Now())}\n		p.settleAcceptance()\n"},
 	{"a misplaced event is taken", "processor/apply.go", "	return to, to != p.id\n", "	return to, false\n"},
+	{"a decision is passed on again and again", "processor/passon.go", "	if !wasPassedOn(r) {\n", "	if true {\n"},
+	{"what was passed on counts in the verdict", "processor/apply.go", "	if !wasPassedOn(r) {\n", "	if true {\n"},
+	{"a stop that was passed on to where its subject is has no effect", "processor/passon.go", "	if kept != nil {\n", "	if kept != nil && false {\n"},
 }
 
 // TestMutants holds that every planted bug has its place, and with -mutants that

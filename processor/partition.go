@@ -120,7 +120,10 @@ func (p *partition) run(ctx context.Context) error {
 			failures = 0
 		}
 		level := slog.LevelWarn
-		if failures == 0 || failures < quietFences && errors.Is(err, stream.ErrFenced) {
+		switch {
+		case failures > 0 && errors.Is(err, errInputMissing):
+			level = slog.LevelDebug // it is told for all partitions together, and for as long as that is so
+		case failures == 0 || failures < quietFences && errors.Is(err, stream.ErrFenced):
 			level = slog.LevelInfo // leaders of new topics are not known everywhere yet; a generation is ending
 		}
 		p.log.Log(ctx, level, "partition recovers", "error", err, "failures", failures+1)
@@ -316,6 +319,9 @@ func (p *partition) fetchError(ctx context.Context, in *input, f *stream.Fetched
 	if f.Err == nil {
 		in.fresh = false
 		return nil
+	}
+	if errors.Is(f.Err, stream.ErrUnknownTopic) {
+		return fmt.Errorf("%w: %w", errInputMissing, f.Err)
 	}
 	if !errors.Is(f.Err, stream.ErrOffsetOutOfRange) {
 		return fmt.Errorf("fetch %s: %w", in.Topic, f.Err)

@@ -8,6 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/segmentd/segmentd/processor/stream"
 	"github.com/segmentd/segmentd/state/subject"
 )
 
@@ -80,6 +83,93 @@ func (l *lab) rejects() (all []string) {
 		}
 	}
 	return all
+}
+
+// A decision that was passed on is never passed on again: groups that disagree on
+// the partitioner would do so to each other for ever. What it stops holds where
+// something of the subject is kept.
+func TestPassedOnOnce(t *testing.T) {
+	l := newLab(t, labConfig{rules: clockRules, partitions: 3})
+	at := ago(time.Hour)
+	r := l.start()
+	misplaced := func(m record, id string, headers ...stream.Header) record {
+		m.wrong, m.to, m.headers = true, l.notOf(id), headers
+		return m
+	}
+	other := stream.Header{Key: "segmentd-passed-on", Value: []byte("other")}
+	origin := stream.Header{Key: "origin", Value: []byte("web")}
+	l.produce(misplaced(given("u1", "marketing", at), "u1", origin), misplaced(given("u2", "marketing", at), "u2", other))
+	l.produce(given("u3", "marketing", at))
+	eventually(t, "the grants are in force", func() bool {
+		return r.ready("u1") && l.membersOf(r, "u1") == "known" && r.ready("u3") && l.membersOf(r, "u3") == "known"
+	})
+	// What other groups passed on here counts in no verdict.
+	var many []record
+	for i := 0; len(many) < fitFrom; i++ {
+		if id := fmt.Sprintf("v%d", i); l.notOf(id) == l.of("u3") {
+			many = append(many, misplaced(decision(id, "marketing", "withdrawn", at), id, other))
+		}
+	}
+	l.produce(many...)
+	event := track("u3", "Order Completed", "m1", at)
+	l.produce(event)
+	r.read()
+	if n := r.metric(t, "segmentd_passed_on_total"); n != 1 {
+		t.Errorf("%v decisions were passed on", n)
+	}
+	r.stop()
+	if got, want := len(l.rejects()), 1+len(many); got != want {
+		t.Errorf("%d rejects, want %d", got, want)
+	}
+	for _, reject := range l.rejects() {
+		if !strings.HasPrefix(reject, "decisions:") || !strings.HasSuffix(reject, " wrong_partition") {
+			t.Errorf("reject %s", reject)
+		}
+	}
+	var moved []stream.Header
+	for _, m := range l.readPartition(decisions, l.of("u1")) {
+		if string(m.Key) == "u1" {
+			moved = m.Headers
+		}
+	}
+	if diff := cmp.Diff([]stream.Header{origin, {Key: "segmentd-passed-on", Value: []byte(l.cfg.Group)}}, moved); diff != "" {
+		t.Errorf("the headers of what was passed on (-want +got):\n%s", diff)
+	}
+	if got := l.membersIn(l.changes()); strings.Contains(got, "u2") {
+		t.Errorf("a misplaced grant is in force: %s", got)
+	}
+}
+
+// A group whose partitioner was another one before keeps subjects where they no
+// longer belong. What stops them there holds, though it was passed on.
+func TestPassedOnStopHolds(t *testing.T) {
+	l := newLab(t, labConfig{rules: clockRules, partitions: 2})
+	at := ago(time.Hour)
+	l.produce(given("u1", "marketing", at))
+	r := l.start()
+	eventually(t, "the grant is in force", func() bool { return r.ready("u1") && l.membersOf(r, "u1") == "known" })
+	r.stop()
+	kept := l.of("u1")
+	for i := range l.cfg.Inputs {
+		l.cfg.Inputs[i].Partition = func(key []byte, n int32) int32 { return (murmur2(key, n) + 1) % n }
+	}
+	r = l.start()
+	header := []stream.Header{{Key: "segmentd-passed-on", Value: []byte(l.cfg.Group)}}
+	grant, stop := given("u1", "marketing", ago(time.Minute)), decision("u1", "marketing", "withdrawn", ago(time.Second))
+	grant.headers, stop.headers = header, header
+	l.produce(stop)
+	eventually(t, "u1 exits", func() bool { return l.membersIn(l.changes()) == "" })
+	grant = given("u1", "marketing", time.Now())
+	grant.headers = header
+	l.produce(grant)
+	eventually(t, "the grant is rejected", func() bool { return len(l.rejects()) == 1 })
+	r.stop()
+	if got, want := l.rejects()[0], fmt.Sprintf("decisions:%d:2 wrong_partition", kept); got != want {
+		t.Errorf("the reject is %s, want %s", got, want)
+	}
+	if got := l.membersIn(l.changes()); got != "" {
+		t.Errorf("members are %s", got)
+	}
 }
 
 // Most of an input's first records on the wrong partition: the producers hash

@@ -222,11 +222,10 @@ func (c *catchingUp) follows(cp *state.Checkpoint, offset int64) error {
 // before anything is done with it.
 func (p *partition) mayAdopt(cp state.Checkpoint) error {
 	changelog := p.topics.Changelog()
-	switch {
-	case cp.Secret != p.deps.Secret:
-		return configErrorf("the secret is not the one %s was written with (fingerprint %s, configured %s): give the same secret as before "+
-			"(secret_file or SEGMENTD_SECRET); to start anew without the old state use another group", changelog, cp.Secret, p.deps.Secret)
-	case cp.Group != p.cfg.Group || cp.Partition != p.id:
+	if err := checkSecret(changelog, cp.Secret, p.deps.Secret); err != nil {
+		return err
+	}
+	if cp.Group != p.cfg.Group || cp.Partition != p.id {
 		return configErrorf("%s partition %d holds the checkpoint of group %s partition %d: it was copied or is shared with another group", changelog, p.id, cp.Group, cp.Partition)
 	}
 	return nil

@@ -118,15 +118,15 @@ func (p *partition) rereadPiece(ctx context.Context) (left bool, err error) {
 
 // reread takes one decision again. What is wrong with it was said when it was
 // first read; one that is on the wrong partition was passed on then, unless
-// its purpose was not known.
+// its purpose was not known or it had been passed on before.
 func (p *partition) reread(in *input, r *stream.Record) error {
 	c := p.change
 	item, reject := in.decoder.Decode(in.Kind, p.wireInput(in, r))
 	if reject != nil {
 		return nil
 	}
-	if to, ok := p.belongsElsewhere(in, r.Key, item.Subject); ok {
-		if c.transition.From != nil && p.newTo(item) {
+	if to, ok := p.belongsElsewhere(in, r, item.Subject); ok {
+		if c.transition.From != nil && p.newTo(item) && !wasPassedOn(r) {
 			p.passOn(in, r, to)
 		}
 		return nil

@@ -120,21 +120,54 @@ type Store struct {
 	closed bool                 // guarded by mu
 }
 
-// Open opens the data directory dir, made where it is absent, for this process
-// alone. An image that must not be used is removed, logged, and replaced by an
-// empty one (Discarded): it is damaged; it is another group's, or was made with
-// another secret (whether this secret may be used at all, the changelog's
-// checkpoint says); or the machine was restarted without a clean stop, so that
-// the disk may lack what the kernel had not written. Errors: ErrInUse,
-// ErrForeign, ErrNewerVersion, ErrNoRoom, and those of the file system.
-func Open(dir string, opts Options) (*Store, error) {
-	d, err := lockDirectory(dir, opts.Ours)
+// Claim is a data directory that is this process's alone, and whose image is not
+// touched yet. It is used by one goroutine.
+type Claim struct {
+	dir  *directory
+	over bool // it was released, or passed to a store
+}
+
+// Take claims the data directory dir, made where it is absent. ours names what
+// else of ours may be in it (Options.Ours). Errors: ErrInUse, ErrForeign, and
+// those of the file system.
+func Take(dir string, ours []string) (*Claim, error) {
+	d, err := lockDirectory(dir, ours)
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{opts: opts.withDefaults(), dir: d, open: map[int32]*Partition{}, secret: NewKeyer(opts.Secret).Fingerprint()}
+	return &Claim{dir: d}, nil
+}
+
+// Release gives the directory back, unless Open was called.
+func (c *Claim) Release() error {
+	if c.over {
+		return nil
+	}
+	c.over = true
+	return c.dir.unlock()
+}
+
+// Open opens the data directory dir: Take and Claim.Open.
+func Open(dir string, opts Options) (*Store, error) {
+	c, err := Take(dir, opts.Ours)
+	if err != nil {
+		return nil, err
+	}
+	return c.Open(opts)
+}
+
+// Open opens the image in the directory, which is the store's from then on, and
+// given back where it fails. An image that must not be used is removed, logged, and replaced by an
+// empty one (Discarded): it is damaged; it is another group's, or was made with
+// another secret (whether this secret may be used at all, the changelog's
+// checkpoint says: ask it first); or the machine was restarted without a clean
+// stop, so that the disk may lack what the kernel had not written. Errors:
+// ErrNewerVersion, ErrNoRoom, and those of the file system.
+func (c *Claim) Open(opts Options) (*Store, error) {
+	c.over = true
+	s := &Store{opts: opts.withDefaults(), dir: c.dir, open: map[int32]*Partition{}, secret: NewKeyer(opts.Secret).Fingerprint()}
 	if err := s.openImage(); err != nil {
-		return nil, errors.Join(fmt.Errorf("open data directory %s: %w", dir, err), d.unlock())
+		return nil, errors.Join(fmt.Errorf("open data directory %s: %w", c.dir.path, err), c.dir.unlock())
 	}
 	return s, nil
 }

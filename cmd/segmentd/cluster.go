@@ -114,8 +114,21 @@ func prepareTopics(ctx context.Context, client *kafka.Client, cfg *config.Config
 		return layout{}, environmentError(fmt.Errorf("wait for topics: %w", err))
 	}
 	l := layout{partitions: plan.partitions}
-	err = patiently(ctx, log, "read the settings of topics", func() error { return l.checkSettings(ctx, client, cfg) })
-	return l, err
+	if err := patiently(ctx, log, "read the settings of topics", func() error { return l.checkSettings(ctx, client, cfg) }); err != nil {
+		return l, err
+	}
+	warnOfRetention(ctx, client, cfg, set, log)
+	return l, nil
+}
+
+// inputSpec is how an input topic is made where it is missing: decisions are kept
+// for ever, as the evidence of consent.
+func inputSpec(in config.Input) processor.TopicSpec {
+	spec := processor.TopicSpec{Name: in.Topic, Configs: map[string]string{}}
+	if in.Kind == config.KindDecision {
+		spec.Configs["cleanup.policy"], spec.Configs["retention.ms"] = "delete", "-1"
+	}
+	return spec
 }
 
 // topicPlan is what there is and what is missing.
@@ -134,7 +147,7 @@ func planTopics(cfg *config.Config, set *rules.Set, topics map[string]kafka.Topi
 		}
 	}
 	for _, in := range cfg.Inputs {
-		plan.add(cfg, processor.TopicSpec{Name: in.Topic}, topics)
+		plan.add(cfg, inputSpec(in), topics)
 	}
 	for _, spec := range (processor.Topics{Group: cfg.Group}).Specs(set) {
 		plan.add(cfg, spec, topics)

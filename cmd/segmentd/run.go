@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -85,6 +86,7 @@ type service struct {
 	processor *processor.Processor
 	admin     *admin.Server
 	closers   []func() error
+	absent    atomic.Pointer[[]string] // input topics that are missing
 
 	mu     sync.Mutex
 	topics []string // guarded by mu: that the client knows
@@ -155,9 +157,15 @@ func (s *service) open(ctx context.Context) error {
 	if err := s.openMetrics(); err != nil {
 		return err
 	}
-	if err := s.openStore(); err != nil {
-		return err
+	secret, err := s.cfg.ReadSecret()
+	if err != nil {
+		return usageError(err)
 	}
+	claim, err := state.Take(filepath.Join(s.cfg.Data, "image"), nil)
+	if err != nil {
+		return storeError(err)
+	}
+	s.onClose(claim.Release)
 	s.topics = topicNames(s.cfg, s.set)
 	client, err := connect(s.cfg, slices.Clone(s.topics), s.log)
 	if err != nil {
@@ -166,6 +174,13 @@ func (s *service) open(ctx context.Context) error {
 	s.client = client
 	s.onClose(client.Close)
 	if s.layout, err = prepareTopics(ctx, client, s.cfg, s.set, s.log); err != nil {
+		return err
+	}
+	// A wrong secret must not cost the image, nor disturb the group.
+	if err := s.checkSecret(ctx, secret); err != nil {
+		return err
+	}
+	if err := s.openStore(claim, secret); err != nil {
 		return err
 	}
 	if s.processor, err = s.newProcessor(); err != nil {
@@ -200,21 +215,35 @@ func (s *service) openMetrics() (err error) {
 	return err
 }
 
-func (s *service) openStore() error {
-	secret, err := s.cfg.ReadSecret()
-	if err != nil {
-		return usageError(err)
-	}
-	s.store, err = state.Open(filepath.Join(s.cfg.Data, "image"), state.Options{Secret: secret, Group: s.cfg.Group,
-		Logger: s.log, WriteObserved: s.metrics.ObserveStoreWrite})
-	switch {
-	case errors.Is(err, state.ErrInUse), errors.Is(err, state.ErrForeign), errors.Is(err, state.ErrNewerVersion):
-		return usageError(err)
-	case err != nil:
+// checkSecret compares the secret with what the changelog was written with, patiently.
+func (s *service) checkSecret(ctx context.Context, secret []byte) error {
+	cfg := processor.Config{Group: s.cfg.Group, Partitions: s.layout.partitions}
+	deps := processor.Deps{Fetcher: s.client, Bounds: s.bounds, Secret: state.NewKeyer(secret).Fingerprint()}
+	return patiently(ctx, s.log, "compare the secret", func() error {
+		err := processor.CheckSecret(ctx, cfg, deps)
+		var configured *processor.ConfigError
+		if errors.As(err, &configured) {
+			return usageError(err)
+		}
 		return err
+	})
+}
+
+func (s *service) openStore(claim *state.Claim, secret []byte) (err error) {
+	s.store, err = claim.Open(state.Options{Secret: secret, Group: s.cfg.Group, Logger: s.log, WriteObserved: s.metrics.ObserveStoreWrite})
+	if err != nil {
+		return storeError(err)
 	}
 	s.onClose(s.store.Close)
 	return nil
+}
+
+// storeError tells what the operator has to change from what the machine lacks.
+func storeError(err error) error {
+	if errors.Is(err, state.ErrInUse) || errors.Is(err, state.ErrForeign) || errors.Is(err, state.ErrNewerVersion) {
+		return usageError(err)
+	}
+	return err
 }
 
 func (s *service) partitions() int32 { return s.layout.partitions }
@@ -274,7 +303,7 @@ func (s *service) openAdmin() error {
 		return usageError(fmt.Errorf("http.tls: %w", err))
 	}
 	s.admin, err = admin.New(admin.Config{Listen: s.cfg.HTTP.Listen, Advertise: s.cfg.HTTP.Advertise, Pprof: s.cfg.HTTP.Pprof, TLS: tlsConfig},
-		admin.Deps{Processor: s.processor, Gatherer: s.metrics.Gatherer(), Logger: s.log, Reload: s.reload,
+		admin.Deps{Processor: s.processor, Gatherer: s.metrics.Gatherer(), Logger: s.log, Reload: s.reload, Absent: s.absentInputs,
 			Owner: s.client.NewAddressBook(s.cfg.Group, s.sharedTopic()).Owner})
 	if err != nil {
 		return usageError(err)
@@ -292,6 +321,7 @@ func (s *service) run(ctx context.Context) error {
 	pages, stopPages := context.WithCancel(context.WithoutCancel(ctx))
 	group.Go(func() error { return s.admin.Run(pages) })
 	group.Go(func() error { return s.watchStore(ctx) })
+	group.Go(func() error { return s.watchInputs(ctx) })
 	group.Go(func() error { return s.reloadOnHangup(ctx) })
 	group.Go(func() error { return s.processor.FollowRules(ctx) })
 	group.Go(func() error {

@@ -29,7 +29,9 @@ func topicsCommand() command {
 		details: `
 Lists every topic, the settings it needs beside what is there, and the ACLs that 'segmentd run' needs: no more, where
 Read and Write imply Describe, as they do in Kafka. With --create, topics that are missing (the inputs too) are created.
-With brokers it compares; without, it lists what is needed.`,
+With brokers it compares; without, it lists what is needed.
+
+The exit status is 1 where a topic is missing or differs, 0 where all are as they should be.`,
 		setup: func(fs *pflag.FlagSet) func(context.Context, *invocation) error {
 			var f topicsFlags
 			config.AddFlags(fs)
@@ -55,7 +57,8 @@ type topicRow struct {
 	Exists     *bool             `json:"exists,omitempty"` // nil: the brokers were not asked
 	Differs    []string          `json:"differs,omitempty"`
 
-	alone bool // its partition count is its own
+	alone   bool // its partition count is its own
+	isInput bool // its retention is its owner's matter, but for needingConsent
 }
 
 func (f *topicsFlags) run(ctx context.Context, inv *invocation, cfg *config.Config) error {
@@ -74,17 +77,35 @@ func (f *topicsFlags) run(ctx context.Context, inv *invocation, cfg *config.Conf
 	} else if f.create {
 		return usagef("--create needs --brokers")
 	}
-	return f.print(inv, cfg, rows)
+	if err := f.print(inv, cfg, rows); err != nil {
+		return err
+	}
+	return judgeTopics(rows)
+}
+
+// judgeTopics is an error where topics are not as they should be.
+func judgeTopics(rows []topicRow) error {
+	missing, differing := 0, 0
+	for _, r := range rows {
+		switch r.state() {
+		case "", "ok":
+		case "missing":
+			missing++
+		default:
+			differing++
+		}
+	}
+	if missing+differing == 0 {
+		return nil
+	}
+	return inputError(fmt.Errorf("of %s %d missing, %d not as needed", count(len(rows), "topic"), missing, differing))
 }
 
 func neededTopics(cfg *config.Config, set *rules.Set) []topicRow {
 	var rows []topicRow
 	for _, in := range cfg.Inputs {
-		row := topicRow{Topic: in.Topic, Partitions: int32(cfg.Topics.Partitions), Settings: map[string]string{}, ACLs: inputOperations(cfg, in)}
-		if in.Kind == config.KindDecision {
-			row.Settings["cleanup.policy"] = "delete"
-		}
-		rows = append(rows, row)
+		rows = append(rows, topicRow{Topic: in.Topic, Partitions: int32(cfg.Topics.Partitions), Settings: inputSpec(in).Configs,
+			ACLs: inputOperations(cfg, in), isInput: true})
 	}
 	topics := processor.Topics{Group: cfg.Group}
 	for _, spec := range topics.Specs(set) {
@@ -112,37 +133,45 @@ func (f *topicsFlags) compare(ctx context.Context, inv *invocation, cfg *config.
 	if err != nil {
 		return err
 	}
-	plan := planTopics(cfg, set, topics)
+	plan, kept := planTopics(cfg, set, topics), retentions{}
 	for i := range rows {
-		if err := compareTopic(ctx, client, &rows[i], topics, plan.partitions); err != nil {
-			return environmentError(err)
+		row := &rows[i]
+		if !row.alone {
+			row.Partitions = plan.partitions
+		}
+		t, exists := topics[row.Topic]
+		if row.Exists = &exists; !exists {
+			continue
+		}
+		settings, err := client.Configs(ctx, row.Topic)
+		if err != nil {
+			return environmentError(fmt.Errorf("read the settings of %s: %w", row.Topic, err))
+		}
+		row.compare(t, settings)
+		kept.note(row.Topic, settings)
+	}
+	others := needingConsent(cfg, set)
+	for i, in := range cfg.Inputs { // the first rows
+		if why := kept.outlived(in.Topic, others); why != "" && in.Kind == config.KindDecision {
+			rows[i].Differs = append(rows[i].Differs, why)
 		}
 	}
 	return nil
 }
 
-func compareTopic(ctx context.Context, client *kafka.Client, row *topicRow, topics map[string]kafka.Topic, partitions int32) error {
-	t, exists := topics[row.Topic]
-	row.Exists = &exists
-	if !row.alone {
-		row.Partitions = partitions
+// compare notes what differs from what is needed.
+func (r *topicRow) compare(t kafka.Topic, settings map[string]string) {
+	if t.Partitions != r.Partitions {
+		r.Differs = append(r.Differs, fmt.Sprintf("partitions is %d", t.Partitions))
 	}
-	if !exists {
-		return nil
-	}
-	if t.Partitions != row.Partitions {
-		row.Differs = append(row.Differs, fmt.Sprintf("partitions is %d", t.Partitions))
-	}
-	settings, err := client.Configs(ctx, row.Topic)
-	if err != nil {
-		return fmt.Errorf("read the settings of %s: %w", row.Topic, err)
-	}
-	for _, key := range slices.Sorted(maps.Keys(row.Settings)) {
-		if have := settings[key]; have != row.Settings[key] {
-			row.Differs = append(row.Differs, fmt.Sprintf("%s is %q", key, have))
+	for _, key := range slices.Sorted(maps.Keys(r.Settings)) {
+		if r.isInput && key == "retention.ms" {
+			continue
+		}
+		if have := settings[key]; have != r.Settings[key] {
+			r.Differs = append(r.Differs, fmt.Sprintf("%s is %q", key, have))
 		}
 	}
-	return nil
 }
 
 func (f *topicsFlags) print(inv *invocation, cfg *config.Config, rows []topicRow) error {

@@ -53,6 +53,8 @@ type Deps struct {
 	// Reload reads the rule files again and puts them in force. A *RulesError and
 	// processor.ErrRefused are the asker's to mend; nothing has changed then.
 	Reload func(ctx context.Context, allowRemovals bool) (processor.Reloaded, error)
+	// Absent lists the input topics that are missing. Safe for concurrent use.
+	Absent func() []string
 	// Owner tells the address of the instance that owns a partition, "" if nobody
 	// does. Safe for concurrent use.
 	Owner func(ctx context.Context, partition int32) (address string, err error)

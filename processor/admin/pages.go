@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/segmentd/segmentd/processor"
@@ -18,8 +19,9 @@ func live(w http.ResponseWriter, _ *http.Request) {
 	fmt.Fprintln(w, "ok")
 }
 
-// readyz is 200 once the group is joined and every assigned partition is
-// restored and past its barrier; an instance with no partition is ready.
+// readyz is 200 once the group is joined, every input topic is there and every
+// assigned partition is restored and past its barrier; an instance with no
+// partition is ready.
 func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	joined, states := s.deps.Processor.States()
 	waiting := 0
@@ -28,8 +30,12 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 			waiting++
 		}
 	}
+	absent := s.deps.Absent()
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	switch {
+	case len(absent) > 0:
+		w.WriteHeader(http.StatusServiceUnavailable)
+		fmt.Fprintf(w, "not ready: missing input topics: %s\n", strings.Join(absent, ", "))
 	case !joined:
 		w.WriteHeader(http.StatusServiceUnavailable)
 		fmt.Fprintln(w, "not ready: the consumer group is not joined")

@@ -28,8 +28,9 @@ type GroupConfig struct {
 	// RebalanceTimeout is how long the others wait for a member to join again; 0
 	// means SessionTimeout.
 	RebalanceTimeout time.Duration
-	// PartitionWatchInterval is how often the topic's partitions are counted, a
-	// change of which begins a generation; 0 means 5 s.
+	// PartitionWatchInterval is how often the group's leader counts the topic's
+	// partitions. Another number than it gave out begins a generation; a topic that
+	// is missing does not, before it is back. 0 means 5 s.
 	PartitionWatchInterval time.Duration
 	// Instance and Address introduce the member to the others; see Introduction.
 	Instance, Address string
@@ -106,15 +107,13 @@ func (c *Client) groupConfig(cfg GroupConfig, conns *connections, balancer *stic
 			DialFunc:      conns.dial,
 			SASLMechanism: c.mechanism,
 		},
-		GroupBalancers:         []kafka.GroupBalancer{balancer, ranged{cfg: cfg}},
-		Timeout:                min(cfg.SessionTimeout/2, maxHeartbeatWait),
-		HeartbeatInterval:      cfg.HeartbeatInterval,
-		SessionTimeout:         cfg.SessionTimeout,
-		RebalanceTimeout:       cfg.RebalanceTimeout,
-		PartitionWatchInterval: cfg.PartitionWatchInterval,
-		WatchPartitionChanges:  true,
-		JoinGroupBackoff:       joinBackoff,
-		StartOffset:            kafka.FirstOffset,
+		GroupBalancers:    []kafka.GroupBalancer{balancer, ranged{cfg: cfg}},
+		Timeout:           min(cfg.SessionTimeout/2, maxHeartbeatWait),
+		HeartbeatInterval: cfg.HeartbeatInterval,
+		SessionTimeout:    cfg.SessionTimeout,
+		RebalanceTimeout:  cfg.RebalanceTimeout,
+		JoinGroupBackoff:  joinBackoff,
+		StartOffset:       kafka.FirstOffset,
 	}
 }
 
@@ -187,11 +186,34 @@ func (m *member) generation(ctx context.Context, gen *kafka.Generation, fn func(
 	}
 	slices.Sort(g.Partitions)
 	m.balancer.remember(g)
+	if given, leads := m.balancer.given(); leads {
+		gen.Start(func(ended context.Context) { m.watchPartitions(ended, given) })
+	}
 	result := make(chan error, 1)
 	gen.Start(func(ended context.Context) {
 		result <- m.hold(ctx, ended, func(ctx context.Context) error { return fn(ctx, g) })
 	})
 	return <-result
+}
+
+// watchPartitions returns, which ends the generation, when the topic has another
+// number of partitions than were given out. (The library's own watch ends it at
+// once where the topic is missing, and the next one, hundreds of times a second.)
+// Brokers that do not answer are the heartbeat's matter.
+func (m *member) watchPartitions(ended context.Context, given int) {
+	ticker := time.NewTicker(m.cfg.PartitionWatchInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ended.Done():
+			return
+		case <-ticker.C:
+		}
+		topics, err := m.client.Topics(ended, m.cfg.Topic)
+		if t, there := topics[m.cfg.Topic]; err == nil && there && int(t.Partitions) != given {
+			return
+		}
+	}
 }
 
 // hold runs fn and returns when the generation has ended. To return before

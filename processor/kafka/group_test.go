@@ -9,8 +9,10 @@ import (
 	"time"
 
 	kafkago "github.com/segmentio/kafka-go"
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/segmentd/segmentd/processor/kafka"
@@ -99,6 +101,37 @@ func TestGroupFollowsNewPartitions(t *testing.T) {
 	_, err := admin.CreatePartitions(context.Background(), &kafkago.CreatePartitionsRequest{Topics: []kafkago.TopicPartitionsConfig{{Name: "t", Count: 6}}})
 	must(t, err)
 	m.next(t, 6)
+}
+
+// A topic that is missing ends no generation before it is back; one that was
+// joined without it does then.
+func TestGroupWaitsForAMissingTopic(t *testing.T) {
+	b, c := fourPartitions(t)
+	m := join(t, c, fastGroup())
+	m.next(t, 4)
+	admin, err := kadm.NewOptClient(kgo.SeedBrokers(b.Addrs()...))
+	must(t, err)
+	defer admin.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	_, err = admin.DeleteTopic(ctx, "t")
+	must(t, err)
+	quiet := func() {
+		t.Helper()
+		select {
+		case g := <-m.generations:
+			t.Fatalf("generation %+v begins", g)
+		case <-time.After(500 * time.Millisecond): // 25 counts
+		}
+	}
+	quiet()
+	second := join(t, c, fastGroup())
+	second.next(t, 0)
+	m.next(t, 0)
+	quiet()
+	createTopic(t, c, kafka.NewTopic{Name: "t", Partitions: 2})
+	m.next(t, 1)
+	second.next(t, 1)
 }
 
 func TestGroupEndsWithTheCallbacksError(t *testing.T) {

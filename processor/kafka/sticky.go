@@ -72,6 +72,8 @@ type sticky struct {
 	mu         sync.Mutex
 	owned      []Tenure // guarded by mu
 	generation int32    // guarded by mu
+	leads      bool     // guarded by mu: it assigned the partitions after the last join
+	partitions int      // guarded by mu: as many of them
 }
 
 var _ kafka.GroupBalancer = (*sticky)(nil)
@@ -84,6 +86,7 @@ func (s *sticky) UserData() ([]byte, error) {
 	in := Introduction{Instance: s.cfg.Instance, Address: s.cfg.Address}
 	s.mu.Lock()
 	in.Owned, in.Generation = s.owned, s.generation
+	s.leads = false
 	s.mu.Unlock()
 	if s.cfg.Held != nil {
 		in.Held = s.cfg.Held()
@@ -104,6 +107,14 @@ func (s *sticky) remember(g Generation) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.owned, s.generation = tenures(s.owned, g), g.ID
+}
+
+// given tells how many partitions the group's leader gave out; leads: that it is
+// this member.
+func (s *sticky) given() (partitions int, leads bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.partitions, s.leads
 }
 
 // tenures go on with those of before where the member still has the partition.
@@ -133,6 +144,9 @@ func (s *sticky) AssignGroups(members []kafka.GroupMember, partitions []kafka.Pa
 			ids = append(ids, int32(p.ID))
 		}
 	}
+	s.mu.Lock()
+	s.leads, s.partitions = true, len(ids)
+	s.mu.Unlock()
 	all := kafka.GroupMemberAssignments{}
 	for member, owned := range assign(candidates, ids) {
 		list := make([]int, len(owned))

@@ -7,6 +7,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
+//go:generate go test -run ^TestDocument$ -update .
+
 // Label is one label of a metric.
 type Label struct {
 	Name   string

@@ -63,13 +63,13 @@ func (m *Metrics) defineDecisions(d *definer) {
 		Note: "Any increase is worth a look: people who consented may have been taken out. The consent platform sends a status or a purpose that segmentd does not know."})
 	m.passedOn = d.counter(Description{Name: "passed_on_total",
 		Help: "Decisions that arrived on another partition than their subject's and were passed on to the right one.",
-		Note: "The producer of decisions hashes keys otherwise than `partitioner` says. Nothing is lost, but such a decision takes effect late: fix the producer."})
+		Note: "The producer of decisions hashes keys otherwise than `partitioner` says. Nothing is lost (each is passed on once, to where this group's events are), but such a decision takes effect late: fix the producer."})
 }
 
 func (m *Metrics) defineRejects(d *definer, topics []string) {
 	m.vecs.rejected = d.counters(Description{Name: "rejected_total", Labels: []Label{{"topic", nil}, {"reason", rejectReasons}},
 		Help: "Records that could not be processed, by input topic and reason.",
-		Note: "`wrong_partition`: the producer's partitioner is not the configured one. `malformed` on the decisions topic is urgent: somebody's withdrawal may be in it."})
+		Note: "`wrong_partition`: the producer's partitioner is not the configured one; on a decisions topic, another group with another `partitioner` has passed decisions on. `malformed` on the decisions topic is urgent: somebody's withdrawal may be in it."})
 	m.rejected = make(map[rejection]prometheus.Counter, len(topics)*len(rejectReasons))
 	for _, t := range topics {
 		for _, r := range rejectReasons {

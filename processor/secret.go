@@ -1,0 +1,83 @@
+package processor
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+
+	"github.com/segmentd/segmentd/processor/stream"
+	"github.com/segmentd/segmentd/state"
+)
+
+// CheckSecret compares Deps.Secret with the fingerprint in the newest readable
+// checkpoint of the first partition of the group's changelog that has one, before
+// a group is joined or an image opened. It writes nothing. Where they differ the
+// error is a *ConfigError; with no checkpoint there is nothing to compare. Of
+// cfg it needs Group and Partitions, of deps Fetcher, Bounds and Secret.
+func CheckSecret(ctx context.Context, cfg Config, deps Deps) error {
+	changelog := Topics{cfg.Group}.Changelog()
+	for id := range cfg.Partitions {
+		cp, err := newestCheckpoint(ctx, deps, changelog, id)
+		if err != nil {
+			return fmt.Errorf("find a checkpoint on %s: %w", changelog, err)
+		}
+		if cp != nil {
+			return checkSecret(changelog, cp.Secret, deps.Secret)
+		}
+	}
+	return nil
+}
+
+func checkSecret(changelog, written, configured string) error {
+	if written == configured {
+		return nil
+	}
+	return configErrorf("the secret is not the one %s was written with (fingerprint %s, configured %s): give the same secret as before "+
+		"(secret_file or SEGMENTD_SECRET); to start anew without the old state use another group", changelog, written, configured)
+}
+
+// newestCheckpoint finds the newest readable checkpoint of a changelog's
+// partition, nil if there is none. It ends every transaction, so it is looked for
+// from the end backwards, in pieces that grow.
+func newestCheckpoint(ctx context.Context, deps Deps, changelog string, partition int32) (*state.Checkpoint, error) {
+	start, end, err := deps.Bounds(ctx, changelog, partition)
+	if err != nil {
+		return nil, err
+	}
+	for back := int64(64); start < end; back *= 16 {
+		from := stream.Position{Topic: changelog, Partition: partition, Offset: max(start, end-back)}
+		cp, err := lastCheckpoint(ctx, deps.Fetcher, from, end)
+		if cp != nil || err != nil || from.Offset == start {
+			return cp, err
+		}
+	}
+	return nil, nil
+}
+
+// lastCheckpoint is the last readable one from a position to an offset, as far as
+// that is committed; nil if there is none.
+func lastCheckpoint(ctx context.Context, fetcher stream.Fetcher, at stream.Position, end int64) (last *state.Checkpoint, err error) {
+	var buf stream.Buffer
+	for {
+		fetched, err := fetcher.Fetch(ctx, []stream.Position{at}, stream.FetchOptions{MaxBytes: 4 << 20}, &buf)
+		if err == nil {
+			err = fetched[0].Err
+		}
+		if err != nil {
+			return nil, err
+		}
+		for i := range fetched[0].Records {
+			r := &fetched[0].Records[i]
+			if !bytes.Equal(r.Key, state.CheckpointKey) {
+				continue
+			}
+			if cp, err := state.DecodeCheckpoint(r.Value); err == nil {
+				last = &cp
+			}
+		}
+		at.Offset = fetched[0].Next
+		if at.Offset >= min(end, fetched[0].LastStable) {
+			return last, nil
+		}
+	}
+}
