@@ -11,7 +11,8 @@ import (
 // partition's clock: a grant ahead of both it and the subject's clock is kept
 // until one of them reaches it; a stop is in force at once, whatever its date.
 // A decision without a purpose counts for every purpose of the rule set. It
-// reports whether the record must be saved. The purpose must be declared.
+// reports whether the record must be saved. The purpose must be declared. As
+// decisions are read ahead, one that arrived a moment after its date holds nothing.
 func (e *Engine) Decide(r *subject.Record, d subject.Decision, reached subject.Instant) (changed bool) {
 	e.index(r)
 	for i := range e.set.Purposes {
@@ -37,6 +38,7 @@ func (e *Engine) Decide(r *subject.Record, d subject.Decision, reached subject.I
 		e.openFor(r, r.Clock, subject.ByGiven)
 		e.settleFor(r, d, settling{r.Clock, subject.ByExpired, subject.ByGiven, subject.ByGiven})
 	}
+	await(r, d.Time.Add(settle), d.Arrival)
 	e.rearm(r)
 	return true
 }
