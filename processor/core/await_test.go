@@ -1,0 +1,241 @@
+package core_test
+
+import (
+	stdcmp "cmp"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/segmentd/segmentd/processor/core"
+	"github.com/segmentd/segmentd/processor/core/oracle"
+	"github.com/segmentd/segmentd/processor/replay"
+	"github.com/segmentd/segmentd/processor/wire"
+	"github.com/segmentd/segmentd/rules"
+	"github.com/segmentd/segmentd/state"
+	"github.com/segmentd/segmentd/state/subject"
+)
+
+// arrived is a record with its arrival.
+type arrived struct {
+	line string
+	at   subject.Instant // its own date
+	id   subject.ID
+	took bool            // an event that a replay takes
+	when subject.Instant // it arrives
+}
+
+// upload is a partition to which one subject's inputs come late, in order, in
+// between the others'.
+type upload struct {
+	t       *testing.T
+	set     *rules.Set
+	inputs  []arrived // in order of their dates
+	late    subject.ID
+	at      subject.Instant // the upload begins
+	until   subject.Instant
+	restart func() bool
+}
+
+// TestUploadsEqualReplay keeps back what one subject of a random case sends, all
+// of it until some instant, and then lets it in record by record while the others
+// go on: its changes are those of a replay in order of time. That the cases are
+// hard enough shows where arrivals are not told: then many come out otherwise.
+func TestUploadsEqualReplay(t *testing.T) {
+	compared, hard := 0, 0
+	for seed := uint64(0); seed < uint64(*seeds); seed++ {
+		rng := rand.New(rand.NewPCG(seed, 7))
+		c := oracle.Generate(rng)
+		set, problems := rules.Load(c.Rules)
+		if set == nil {
+			t.Fatal(problems)
+		}
+		u := newUpload(t, rng, set, c)
+		if u == nil {
+			continue
+		}
+		want := u.replayed()
+		gap := time.Duration(rng.Int64N(int64(min(1999*time.Millisecond, 55*time.Second/time.Duration(len(u.inputs))))))
+		u.deliver(gap)
+		u.restart = func() bool { return rng.IntN(4) == 0 }
+		if d := difference(want, u.live(true)); d != "" {
+			t.Fatalf("seed %d, what %s does until %s arrives then, every %s: (the oracle is the replay)\n%s\nrules:\n%s\n%s", seed, u.late.Value, u.at, gap, d, c.Text, u.text())
+		}
+		compared++
+		if difference(want, u.live(false)) != "" {
+			hard++
+		}
+	}
+	t.Logf("%d of %d cases come out otherwise without their arrivals", hard, compared)
+	if *seeds >= 100 && hard < compared/10 {
+		t.Error("too few of the cases need to wait")
+	}
+}
+
+// newUpload returns nil where nothing comes late.
+func newUpload(t *testing.T, rng *rand.Rand, set *rules.Set, c oracle.Case) *upload {
+	u := &upload{t: t, set: set, until: c.Until, restart: func() bool { return false }}
+	d := newDecoder(set, strings.Split(strings.TrimSpace(strings.Join(c.Inputs, "\n")), "\n"))
+	for i, line := range d.lines {
+		switch item := d.read(i); {
+		case len(item.Decisions) > 0 && item.Decisions[0].Status == subject.Given:
+			u.inputs = append(u.inputs, arrived{line: line, at: item.Decisions[0].Effective(), id: item.Decisions[0].Subject})
+		case item.Content == wire.HasEvent && item.Event != nil:
+			u.inputs = append(u.inputs, arrived{line: line, at: item.Event.Time, id: item.Event.Subject})
+		}
+	}
+	if len(u.inputs) < 2 {
+		return nil
+	}
+	slices.SortStableFunc(u.inputs, func(a, b arrived) int {
+		return stdcmp.Or(stdcmp.Compare(a.at, b.at), strings.Compare(kind(a.line), kind(b.line)))
+	})
+	u.late = u.inputs[rng.IntN(len(u.inputs))].id
+	span := u.inputs[len(u.inputs)-1].at - u.inputs[0].at
+	u.at = u.inputs[0].at + subject.Instant(rng.Int64N(int64(span)+1)) + 3600e6
+	return u
+}
+
+// kind sorts decisions before events.
+func kind(line string) string {
+	if strings.Contains(line, `"type":"decision"`) {
+		return "decision"
+	}
+	return "event"
+}
+
+// replayed is what the inputs give in order of time.
+func (u *upload) replayed() map[string][]oracle.Change {
+	got := map[string][]oracle.Change{}
+	s, err := replay.NewStepper(replay.Config{Rules: u.set, Change: func(c *subject.Change) error {
+		got[c.Subject.Type.String()+c.Subject.Value] = append(got[c.Subject.Type.String()+c.Subject.Value], told(c))
+		return nil
+	}})
+	for i := 0; err == nil && i < len(u.inputs); i++ {
+		var did replay.Step
+		did, err = s.Step([]byte(u.inputs[i].line), subject.Position{Topic: "in", Offset: int64(i)})
+		u.inputs[i].took = did.Event && did.Outcome == subject.Admitted
+	}
+	if err == nil {
+		err = s.Advance(u.end())
+	}
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	return got
+}
+
+// end is when all has come, and waiting is over.
+func (u *upload) end() subject.Instant {
+	return max(u.until, u.inputs[len(u.inputs)-1].at, u.at).Add(time.Hour)
+}
+
+func (u *upload) text() string {
+	var b strings.Builder
+	for _, in := range u.inputs {
+		b.WriteString(in.line + "\n")
+	}
+	return b.String()
+}
+
+func told(c *subject.Change) oracle.Change {
+	by := c.CausedBy
+	if strings.HasPrefix(by, "in:") {
+		by = "" // its position, which differs
+	}
+	return oracle.Change{Segment: c.Segment, Change: c.Kind.String(), Time: c.Time, Reason: c.Reason.String(), Version: c.Version, CausedBy: by}
+}
+
+// deliver says when each input arrives: the late ones from the upload on, a gap
+// before each of those that are taken, what is sent after it and the others as they
+// happen.
+func (u *upload) deliver(gap time.Duration) {
+	last := u.at
+	for i := range u.inputs {
+		in := &u.inputs[i]
+		if in.when = in.at; in.id == u.late {
+			if in.took && in.at < last {
+				last = last.Add(gap)
+			}
+			last = max(in.at, last)
+			in.when = last
+		}
+	}
+}
+
+// live is what the inputs give as they arrive.
+func (u *upload) live(told bool) map[string][]oracle.Change {
+	l := &liveUpload{upload: u, changes: map[string][]oracle.Change{}, records: core.NewMemory()}
+	l.machine = core.NewMachine(core.New(u.set, core.Config{}), l.records, subject.LongAgo)
+	order := slices.Clone(u.inputs)
+	slices.SortStableFunc(order, func(a, b arrived) int { return stdcmp.Compare(a.when, b.when) })
+	d := newDecoder(u.set, nil)
+	for i, in := range order {
+		item, reject := d.Decode(wire.Mixed, wire.Input{Value: []byte(in.line), Timestamp: in.when, Source: subject.Position{Topic: "in", Offset: int64(i)}})
+		if reject != nil {
+			u.t.Fatal(reject)
+		}
+		if in.id == u.late && i%2 == 0 {
+			l.advance(in.when) // to some other's event that no rule reads
+		}
+		l.take(&item, told)
+	}
+	l.advance(u.end())
+	return l.changes
+}
+
+// liveUpload is a partition at work on an upload.
+type liveUpload struct {
+	*upload
+	records *core.Memory
+	machine *core.Machine
+	changes map[string][]oracle.Change
+}
+
+func (l *liveUpload) take(item *wire.Item, tell bool) {
+	if ev := item.Event; item.Content == wire.HasEvent {
+		l.advance(min(ev.Time, ev.Arrival))
+		if !tell {
+			ev.Arrival = subject.Never
+		}
+		_, err := l.machine.Event(ev)
+		l.must(err)
+	}
+	for _, d := range item.Decisions {
+		l.advance(d.Effective()) // several at one instant are taken one by one, as a replay does
+		if !tell {
+			d.Arrival = subject.Never
+		}
+		l.must(l.machine.Decision(d))
+	}
+	if l.restart() {
+		l.must(l.records.Each(func(r *subject.Record) error {
+			again, err := state.DecodeRecord(state.AppendRecord(nil, r))
+			if err == nil {
+				*r = *again
+			}
+			return err
+		}))
+	}
+	l.advance(l.machine.Clock()) // as after each batch
+}
+
+func (l *liveUpload) advance(to subject.Instant) {
+	l.t.Helper()
+	_, err := l.machine.Advance(to, 0)
+	l.must(err)
+	e := l.machine.Engine()
+	for i := range e.Changes {
+		id := e.Changes[i].Subject.Type.String() + e.Changes[i].Subject.Value
+		l.changes[id] = append(l.changes[id], told(&e.Changes[i]))
+	}
+	e.Changes = e.Changes[:0]
+}
+
+func (l *liveUpload) must(err error) {
+	l.t.Helper()
+	if err != nil {
+		l.t.Fatal(err)
+	}
+}
