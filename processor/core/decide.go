@@ -9,7 +9,9 @@ import (
 
 // Decide applies a decision to the record of its subject. reached is the
 // partition's clock: a grant ahead of both it and the subject's clock is kept
-// until one of them reaches it; a stop is in force at once, whatever its date.
+// until one of them reaches it, one with an old date until the subject's clock
+// does, or it has waited for older inputs (await); a stop is in force at once,
+// whatever its date.
 // A decision without a purpose counts for every purpose of the rule set. It
 // reports whether the record must be saved. The purpose must be declared. As
 // decisions are read ahead, one that arrived a moment after its date holds nothing.
@@ -30,7 +32,7 @@ func (e *Engine) Decide(r *subject.Record, d subject.Decision, reached subject.I
 		e.exits = at
 		why := subject.ReasonOfStop(d.Status)
 		e.settleFor(r, d, settling{r.Clock, why, why, subject.ByGiven})
-	case at > r.Clock && at > reached:
+	case at > r.Clock && (at > reached || isOld(d.Time.Add(settle), d.Arrival)):
 		// Pending: rearm keeps its instant.
 	case at > r.Clock:
 		e.advance(r, at, false)
