@@ -284,3 +284,79 @@ func (l *liveUpload) must(err error) {
 		l.t.Fatal(err)
 	}
 }
+
+// A subject that sends old events without an end keeps nobody waiting for more
+// than a minute, itself included; what is due then bears its own instant.
+func TestWaitingEnds(t *testing.T) {
+	set, problems := load(`purposes:
+  - {key: p, description: Offers, lawful_basis: contract, retention: 30d}
+segments:
+  - {key: buyer, purpose: p, when: 'events("Order").within("7d").exists()'}
+  - {key: seen, purpose: p, when: 'events("*").count() >= 1'}
+`)
+	if set == nil {
+		t.Fatal(problems)
+	}
+	m := core.NewMachine(core.New(set, core.Config{}), core.NewMemory(), subject.LongAgo)
+	advance := func(to subject.Instant) {
+		if _, err := m.Advance(to, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	now := subject.Instant(1_780_000_000_000_000)
+	advance(now)
+	old := now - 8*subject.Day
+	for second := range subject.Instant(180) {
+		at, name := now+second*1e6, "Page"
+		if second == 0 {
+			name = "Order"
+		}
+		if _, err := m.Event(&subject.Event{Subject: subject.ID{Value: "u1"}, Name: name, Time: old + second*1e6, Arrival: at}); err != nil {
+			t.Fatal(err)
+		}
+		advance(at + 1)
+		want := 2 // buyer and seen are entered, or left too
+		if at+1 > now.Add(time.Minute) {
+			want = 3
+		}
+		if got := m.Engine().Changes; len(got) != want {
+			t.Fatalf("%d s after the first old event there are %d changes, want %d: %v", second, len(got), want, got)
+		}
+	}
+	left := m.Engine().Changes[2]
+	if want := old + 7*subject.Day; left.Segment != "buyer" || left.Kind != subject.Exited || left.Time != want || left.Reason != subject.ByTime {
+		t.Errorf("%+v, want buyer left at %s", left, want)
+	}
+}
+
+// What waits is explained as it is published: the next change is the one that is
+// due, at its own instant, though the clock has passed that.
+func TestExplainWhatWaits(t *testing.T) {
+	set, problems := load(`purposes:
+  - {key: p, description: Offers, lawful_basis: contract, retention: 30d}
+segments:
+  - {key: buyer, purpose: p, when: 'events("Order").within("7d").exists()'}
+`)
+	if set == nil {
+		t.Fatal(problems)
+	}
+	records := core.NewMemory()
+	m := core.NewMachine(core.New(set, core.Config{}), records, subject.LongAgo)
+	now := subject.Instant(1_780_000_000_000_000)
+	old := now - 8*subject.Day
+	_, err := m.Advance(now, 0)
+	if err == nil {
+		_, err = m.Event(&subject.Event{Subject: subject.ID{Value: "u1"}, Name: "Order", Time: old, Arrival: now})
+	}
+	if err == nil {
+		_, err = m.Advance(now+1, 0)
+	}
+	r, _ := records.Get(subject.ID{Value: "u1"})
+	if err != nil || r == nil {
+		t.Fatal(r, err)
+	}
+	ex := m.Engine().Explain(r, 0, m.Clock())
+	if due := (old + 7*subject.Day).String(); !ex.Member || ex.NextChange == nil || ex.NextChange.At != due || ex.NextChange.Change != "exited" {
+		t.Errorf("explained as %+v, next %+v; want a member who leaves at %s", ex, ex.NextChange, due)
+	}
+}
