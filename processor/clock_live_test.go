@@ -208,7 +208,7 @@ func TestTrickleOfOldEvents(t *testing.T) {
 // Whatever says that it is 2099 moves nobody's clock, nor what else is there.
 func TestRecordsOfTheFuture(t *testing.T) {
 	l := newLab(t, labConfig{rules: clockRules, partitions: 1})
-	start := ago(3 * day)
+	start := ago(30 * day)
 	l.holdClock(start)
 	r := l.start()
 	future := time.Date(2099, 1, 1, 0, 0, 0, 0, time.UTC)

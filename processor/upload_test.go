@@ -111,7 +111,7 @@ func uploaded(t *testing.T, n uint64, set *rules.Set, all []delivery, end time.T
 	t.Helper()
 	rng := rand.New(rand.NewPCG(n, 29))
 	l := newLab(t, labConfig{set: set, partitions: 2})
-	l.cfg.BatchBytes = 2 << 10
+	l.cfg.BatchBytes, l.cfg.Idle = 2<<10, time.Millisecond
 	l.holdClock(all[0].arrives)
 	r := l.start()
 	for len(all) > 0 {
@@ -133,11 +133,11 @@ func uploaded(t *testing.T, n uint64, set *rules.Set, all []delivery, end time.T
 			r = l.start()
 		}
 		r.read()
+		if rng.IntN(3) == 0 {
+			r.follows(piece[len(piece)-1].arrives)
+		}
 	}
-	l.holdClock(end)
-	for id := range l.cfg.Partitions {
-		eventually(t, "all is due", func() bool { return r.clock(id) == subject.FromTime(end.Add(-clockDelay)) })
-	}
+	r.follows(end)
 	r.stop()
 	return l
 }
