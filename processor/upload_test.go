@@ -122,7 +122,8 @@ func uploaded(t *testing.T, n uint64, set *rules.Set, all []delivery, end time.T
 			d.record.at = d.sent
 			records = append(records, d.record)
 		}
-		l.produce(records...)
+		l.produce(only(records, decisions)...) // acknowledged before what they allow
+		l.produce(only(records, events)...)
 		l.holdClock(piece[len(piece)-1].arrives)
 		switch rng.IntN(12) {
 		case 0:
