@@ -40,7 +40,9 @@ func (e *Engine) Decide(r *subject.Record, d subject.Decision, reached subject.I
 		e.openFor(r, r.Clock, subject.ByGiven)
 		e.settleFor(r, d, settling{r.Clock, subject.ByExpired, subject.ByGiven, subject.ByGiven})
 	}
-	await(r, d.Time.Add(settle), d.Arrival)
+	if !d.Status.Stops() {
+		await(r, d.Time.Add(settle), d.Arrival)
+	}
 	e.rearm(r)
 	return true
 }
