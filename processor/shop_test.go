@@ -90,10 +90,12 @@ func newHistory(seed uint64, n int) history {
 	s := &shopper{rng: rand.New(rand.NewPCG(seed, 17)), at: ago(120 * 24 * time.Hour)}
 	for range n {
 		s.at = s.at.Add(time.Duration(s.rng.IntN(int(2*60*24*time.Hour)/n)/1_000_000+1) * time.Millisecond)
-		s.act(fmt.Sprintf("customer-%d", s.rng.IntN(40)))
+		s.act(customer(s.rng.IntN(40)))
 	}
 	return s.history
 }
+
+func customer(i int) string { return fmt.Sprintf("customer-%d", i) }
 
 func (s *shopper) act(id string) {
 	switch dice := s.rng.IntN(100); {

@@ -12,11 +12,12 @@ import (
 // when they next change.
 const CodecVersion = 2
 
-// The format of a record, version 2. Version 1 has no shadows, and no runs of
-// memberships. Integers are varints unless said otherwise (uvarint: unsigned; hashes and leaf keys: fixed, big-endian).
+// The format of a record, version 2. Version 1 has no shadows, no runs of
+// memberships, and nothing held. Integers are varints unless said otherwise (uvarint: unsigned; hashes and leaf keys: fixed, big-endian).
 //
 //	version byte | flags byte | id | uvarint Version
 //	time Clock (from 0) | time Next
+//	where the flags say so: time Held.Since, Held.Until
 //	where the flags say so, a table: uvarint n | run of n different times
 //	uvarint n, then n purposes:
 //	    key | basis flags byte | time Since, Until, Stop.At
@@ -45,8 +46,9 @@ const (
 	flagUnitMask   = 3 << flagUnitShift
 	flagTable      = 1 << 3
 	flagShadow     = 1 << 4
+	flagHeld       = 1 << 5
 	flagsV1        = flagAnonymous | flagUnitMask | flagTable
-	flagsAll       = flagsV1 | flagShadow
+	flagsAll       = flagsV1 | flagShadow | flagHeld
 	basisKnown     = 1 << 0
 	basisLapsed    = 1 << 1
 	basisStopShift = 2
@@ -100,12 +102,20 @@ func (x *Encoder) Append(b []byte, r *subject.Record) []byte {
 	if r.Shadow != nil {
 		flags |= flagShadow
 	}
+	if r.Held != (subject.Held{}) {
+		flags |= flagHeld
+	}
 	e := encoder{b: append(b, CodecVersion, flags), unit: timeUnits[unit]}
 	e.text(r.ID.Value)
 	e.uvarint(r.Version)
 	e.time(r.Clock)
 	e.clock = reference(r.Clock)
 	e.time(r.Next)
+	if r.Held != (subject.Held{}) {
+		mustAscend(r.Held.Until > r.Next)
+		e.time(r.Held.Since)
+		e.time(r.Held.Until)
+	}
 	if tabled {
 		e.uvarint(uint64(len(shared)))
 		e.times(shared)
@@ -152,6 +162,8 @@ func unitOf(r *subject.Record) int {
 	u := unitFinder{at: len(timeUnits) - 1}
 	u.see(r.Clock)
 	u.see(r.Next)
+	u.see(r.Held.Since)
+	u.see(r.Held.Until)
 	for i := range r.Purposes {
 		u.purpose(&r.Purposes[i])
 	}

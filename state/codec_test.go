@@ -127,6 +127,9 @@ func TestDecodeRejects(t *testing.T) {
 		"shadowed shadow": append(slices.Clone(headOf(good, plain)), AppendRecord(nil, shadowOnly())...),
 		"older shadow":    append(slices.Clone(headOf(good, plain)), append([]byte{1}, AppendRecord(nil, &subject.Record{Clock: subject.LongAgo, Next: subject.Never})[1:]...)...),
 		"unit 3":          append([]byte{good[0], flagUnitMask}, good[2:]...),
+		"held to Next":    held(1, 1),
+		"nothing held":    held(-1, 0),
+		"held in v1":      append([]byte{1}, held(1, 2)[1:]...),
 		"huge id":         {CodecVersion, 0, 0xff, 0xff, 0xff, 0xff, 0x0f},
 		"huge purposes":   {CodecVersion, flagUnitMask &^ (1 << flagUnitShift), 0, 0, 1, 0, 0xff, 0xff, 0xff, 0x7f},
 		"overlong varint": {CodecVersion, flagUnitMask &^ (1 << flagUnitShift), 0, 0x80, 0, 1, 0, 0, 0},
@@ -134,6 +137,9 @@ func TestDecodeRejects(t *testing.T) {
 		if _, err := DecodeRecord(b); !errors.Is(err, ErrRecord) {
 			t.Errorf("%s: %v, want %v", name, err, ErrRecord)
 		}
+	}
+	if r, err := DecodeRecord(held(1, 2)); err != nil || r.Due() != 2 {
+		t.Errorf("held until 2: %+v, %v", r, err)
 	}
 	for n := range len(good) {
 		if _, err := DecodeRecord(good[:n]); !errors.Is(err, ErrRecord) {
@@ -148,6 +154,18 @@ func TestDecodeRejects(t *testing.T) {
 
 // headOf is a record that has a shadow, without it.
 func headOf(good, plain []byte) []byte { return good[:len(plain)] }
+
+// held is a record of v2 whose next instant is held until another.
+func held(next, until subject.Instant) []byte {
+	b := AppendRecord(nil, &subject.Record{Clock: 0, Next: next})
+	e := encoder{b: []byte{b[0], b[1] | flagHeld}, unit: 1}
+	e.b = append(e.b, b[2:4]...) // no id, version 0
+	e.time(0)
+	e.time(next)
+	e.time(0)
+	e.time(until)
+	return append(e.b, 0, 0)
+}
 
 func shadowOnly() *subject.Record {
 	s := &subject.Record{Clock: subject.LongAgo, Next: subject.Never}
@@ -165,6 +183,7 @@ func TestEncodingBrokenInvariantsPanics(t *testing.T) {
 		"values":   func(r *subject.Record) { r.Purposes[0].Leaves[1].Values = r.Purposes[0].Leaves[1].Values[:1] },
 		"grants":   func(r *subject.Record) { slices.Reverse(r.Purposes[1].Basis.Grants) },
 		"shadow":   func(r *subject.Record) { r.Shadow.Shadow = subject.NewRecord(r.ID) },
+		"held":     func(r *subject.Record) { r.Held.Until = r.Next },
 		"stop":     func(r *subject.Record) { r.Purposes[1].Basis.Stop.At = r.Purposes[1].Basis.Grants[0].At },
 	} {
 		r := sampleRecord()
@@ -434,6 +453,9 @@ func randomRecord(rng *rand.Rand) *subject.Record {
 		g.events = append(g.events, g.time())
 	}
 	r := &subject.Record{ID: subject.ID{Type: subject.IDType(rng.IntN(2)), Value: g.text()}, Version: rng.Uint64() >> rng.IntN(64), Clock: g.time(), Next: g.time()}
+	if held := (subject.Held{Since: g.time(), Until: g.time()}); held.Until > r.Next {
+		r.Held = held
+	}
 	key := ""
 	for range rng.IntN(4) {
 		key += g.text() + "k"

@@ -35,6 +35,7 @@ type Decoder struct {
 	names   map[string]string // purpose and trait keys met so far
 
 	shadowed bool // the record has a shadow
+	held     bool // what is due is held
 	tabled   bool // and a table of times
 	shared   []subject.Instant
 	used     []bool // which of them leaves refer to
@@ -119,7 +120,8 @@ func (d *Decoder) parse(b []byte, may bool) error {
 	if flags&^knownFlags(version) != 0 || unit >= len(timeUnits) || d.bad {
 		return ErrRecord
 	}
-	d.unit, d.tabled, d.shadowed = timeUnits[unit], flags&flagTable != 0, flags&flagShadow != 0
+	d.unit, d.tabled = timeUnits[unit], flags&flagTable != 0
+	d.shadowed, d.held = flags&flagShadow != 0, flags&flagHeld != 0
 	d.body(subject.IDType(flags & flagAnonymous))
 	if d.bad || len(d.b) > 0 != d.shadowed || d.shadowed && !may || !d.unitIsCoarsest(unit) || !d.tableIsRight() {
 		return ErrRecord
@@ -165,6 +167,10 @@ func (d *Decoder) body(t subject.IDType) {
 	r.Clock = d.time()
 	d.clock = reference(r.Clock)
 	r.Next = d.time()
+	if d.held {
+		r.Held = subject.Held{Since: d.time(), Until: d.time()}
+		d.require(r.Held != subject.Held{} && r.Held.Until > r.Next)
+	}
 	if d.tabled {
 		d.readTable()
 	}
@@ -297,6 +303,8 @@ func (d *Decoder) unitIsCoarsest(unit int) bool {
 	u := unitFinder{at: len(timeUnits) - 1}
 	u.see(d.record.Clock)
 	u.see(d.record.Next)
+	u.see(d.record.Held.Since)
+	u.see(d.record.Held.Until)
 	for i := range d.purposes {
 		u.see(d.purposes[i].Basis.Since)
 		u.see(d.purposes[i].Basis.Until)

@@ -19,9 +19,9 @@ import (
 // Reset instead forgets them. Committed records are in the overlay until they
 // are in Badger.
 //
-// INVARIANT: a record whose Next is not Never has a timer at or before Next, in
+// INVARIANT: a record whose Due is not Never has a timer at or before it, in
 // Badger as well as in what is read through the overlay. Timers are hints: one
-// whose record has another Next is passed over and armed again at Next.
+// whose record has another Due is passed over and armed again there.
 type Partition struct {
 	store   *Store
 	id      int32
@@ -178,7 +178,7 @@ func (p *Partition) entry(key Key) (*entry, error) {
 		return nil, err
 	}
 	p.cache.shrink(p.cacheLimit()) // first: what is returned must not be evicted
-	return p.cache.add(key, r, r.Next), nil
+	return p.cache.add(key, r, r.Due()), nil
 }
 
 func (p *Partition) cacheLimit() int {
@@ -212,7 +212,7 @@ func (p *Partition) readError(err error) error {
 	return p.store.damaged(fmt.Errorf("read partition %d: %w", p.id, err))
 }
 
-// Put keeps a record, which becomes dirty, and arms its timer at r.Next. It
+// Put keeps a record, which becomes dirty, and arms its timer at r.Due(). It
 // replaces what is kept of the subject; r remains the caller's as from Get.
 func (p *Partition) Put(r *subject.Record) error {
 	key := p.keyer.Key(r.ID)
@@ -225,9 +225,9 @@ func (p *Partition) Put(r *subject.Record) error {
 	}
 	e.record = r
 	p.touch(e)
-	if r.Next < e.armed {
-		e.armed = r.Next
-		p.window.arm(timer{r.Next, key})
+	if at := r.Due(); at < e.armed {
+		e.armed = at
+		p.window.arm(timer{at, key})
 	}
 	return nil
 }
@@ -324,8 +324,8 @@ func (p *Partition) addTimers(b *batch) {
 		b.setTimer(t, false)
 	}
 	for _, e := range p.dirty {
-		if e.record.Next < e.stored {
-			e.stored = e.record.Next
+		if at := e.record.Due(); at < e.stored {
+			e.stored = at
 			b.setTimer(timer{e.stored, e.key}, true)
 		}
 	}

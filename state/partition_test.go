@@ -181,7 +181,10 @@ func TestARestoredImageEqualsOneThatNeverCrashed(t *testing.T) {
 			if r == nil {
 				r = simple(i, 0, subject.Never)
 			}
-			r.Version, r.Next = n, subject.Instant(rng.IntN(10_000))
+			r.Version, r.Next, r.Held = n, subject.Instant(rng.IntN(10_000)), subject.Held{}
+			if i%3 == 0 {
+				r.Held = subject.Held{Since: r.Next, Until: r.Next + 1 + subject.Instant(rng.IntN(1_000))}
+			}
 			put(t, live, r)
 		}
 		for {
@@ -192,7 +195,7 @@ func TestARestoredImageEqualsOneThatNeverCrashed(t *testing.T) {
 			if !ok {
 				break
 			}
-			r.Next += subject.Instant(100 + rng.IntN(5_000))
+			r.Next, r.Held = r.Next+subject.Instant(100+rng.IntN(5_000)), subject.Held{}
 			put(t, live, r)
 		}
 		changelog = append(changelog, live.Dirty()...)
@@ -234,7 +237,7 @@ func drain(t testing.TB, p *Partition) (fired []string) {
 			return fired
 		}
 		fired = append(fired, fmt.Sprint(r.ID.Value, " ", int64(at)))
-		r.Next = subject.Never
+		r.Next, r.Held = subject.Never, subject.Held{}
 		put(t, p, r)
 	}
 }

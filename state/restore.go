@@ -34,7 +34,7 @@ func (p *Partition) Restore(key, value []byte) error {
 		if err != nil {
 			return fmt.Errorf("restore partition %d: %w", p.id, err)
 		}
-		next = r.Next
+		next = r.Due()
 		value = bytes.Clone(value)
 	}
 	k := Key(key)
@@ -162,7 +162,7 @@ func (p *Partition) Digest() (string, error) {
 		if err != nil {
 			return p.readError(err)
 		}
-		if at, ok := earliest[key]; r.Next != subject.Never && (!ok || at > r.Next) {
+		if at, ok := earliest[key]; r.Due() != subject.Never && (!ok || at > r.Due()) {
 			return fmt.Errorf("partition %d: %w", p.id, ErrTimers)
 		}
 		binary.BigEndian.PutUint64(size[:], uint64(len(value)))

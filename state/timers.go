@@ -26,7 +26,7 @@ func (p *Partition) Due(before subject.Instant) (r *subject.Record, at subject.I
 		if err != nil {
 			return nil, 0, false, err
 		}
-		if e != nil && e.record.Next == t.at {
+		if e != nil && e.record.Due() == t.at {
 			p.fire(e, t)
 			return e.record, t.at, true, nil
 		}
@@ -38,7 +38,7 @@ func (p *Partition) Due(before subject.Instant) (r *subject.Record, at subject.I
 }
 
 // fire removes the timer of a record that is due. The record becomes dirty, so
-// that its commit arms it again wherever its Next then is.
+// that its commit arms it again wherever its Due then is.
 func (p *Partition) fire(e *entry, t timer) {
 	p.passed = append(p.passed, t)
 	e.armed, e.stored = subject.Never, subject.Never
@@ -48,22 +48,26 @@ func (p *Partition) fire(e *entry, t timer) {
 // maxStale bounds the timers passed over that wait in memory for a commit.
 const maxStale = 4096
 
-// pass removes a timer whose record is gone or has another Next, and arms it
+// pass removes a timer whose record is gone or has another Due, and arms it
 // there: the timer may have been the one that kept the INVARIANT.
 func (p *Partition) pass(e *entry, t timer) error {
-	if e != nil && e.record.Next != subject.Never {
-		p.window.arm(timer{e.record.Next, t.key})
+	at := subject.Never
+	if e != nil {
+		at = e.record.Due()
+	}
+	if at != subject.Never {
+		p.window.arm(timer{at, t.key})
 	}
 	if e != nil && e.dirty {
 		p.passed = append(p.passed, t)
-		e.armed, e.stored = e.record.Next, subject.Never
+		e.armed, e.stored = at, subject.Never
 		return nil
 	}
 	if e != nil {
-		e.armed, e.stored = e.record.Next, e.record.Next
-		if e.record.Next != subject.Never {
-			p.stale = append(p.stale, timerChange{timer{e.record.Next, t.key}, true})
-		}
+		e.armed, e.stored = at, at
+	}
+	if at != subject.Never {
+		p.stale = append(p.stale, timerChange{timer{at, t.key}, true})
 	}
 	p.stale = append(p.stale, timerChange{t, false})
 	if len(p.stale) < maxStale {

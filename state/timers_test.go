@@ -118,12 +118,20 @@ func (r *timerRun) arm() {
 	if rec == nil {
 		rec = simple(i, 0, subject.Never)
 	}
-	if want, ok := r.model[i]; ok && rec.Next != want {
-		r.t.Fatalf("subject %d has its next instant at %v, want %v", i, rec.Next, want)
+	if want, ok := r.model[i]; ok && rec.Due() != want {
+		r.t.Fatalf("subject %d is due at %v, want %v", i, rec.Due(), want)
 	}
-	rec.Next = r.instant()
+	r.put(i, rec, r.instant())
+}
+
+// put keeps a record with its next instant, which may be held.
+func (r *timerRun) put(i int, rec *subject.Record, next subject.Instant) {
+	rec.Next, rec.Held = next, subject.Held{}
+	if until := r.instant(); r.rng.IntN(3) == 0 && until > next {
+		rec.Held = subject.Held{Since: r.now, Until: until}
+	}
 	put(r.t, r.partition, rec)
-	r.model[i] = rec.Next
+	r.model[i] = rec.Due()
 }
 
 func (r *timerRun) instant() subject.Instant {
@@ -150,9 +158,7 @@ func (r *timerRun) fire() {
 		if id := fmt.Sprint("u", want); rec.ID.Value != id || at != r.model[want] {
 			r.t.Fatalf("due: %s at %v, want %s at %v", rec.ID.Value, at, id, r.model[want])
 		}
-		rec.Next = max(at, r.instant())
-		put(r.t, r.partition, rec)
-		r.model[want] = rec.Next
+		r.put(want, rec, max(at, r.instant()))
 	}
 }
 

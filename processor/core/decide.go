@@ -9,9 +9,11 @@ import (
 
 // Decide applies a decision to the record of its subject. reached is the
 // partition's clock: a grant ahead of both it and the subject's clock is kept
-// until one of them reaches it; a stop is in force at once, whatever its date.
-// A decision without a purpose counts for every purpose of the rule set. It
-// reports whether the record must be saved. The purpose must be declared.
+// until one of them reaches it, one with an old date until the subject's clock
+// does or it has waited for older inputs (await); a stop is in force at once,
+// whatever its date. A decision without a purpose counts for every purpose of
+// the rule set. It reports whether the record must be saved. The purpose must be
+// declared.
 func (e *Engine) Decide(r *subject.Record, d subject.Decision, reached subject.Instant) (changed bool) {
 	e.index(r)
 	for i := range e.set.Purposes {
@@ -24,18 +26,22 @@ func (e *Engine) Decide(r *subject.Record, d subject.Decision, reached subject.I
 	if !changed {
 		return false
 	}
+	dated := d.Time.Add(settle) // read ahead of events, one in step must hold none of what is due before it
 	switch at := d.Effective(); {
 	case d.Status.Stops():
 		e.exits = at
 		why := subject.ReasonOfStop(d.Status)
 		e.settleFor(r, d, settling{r.Clock, why, why, subject.ByGiven})
-	case at > r.Clock && at > reached:
+	case at > r.Clock && (at > reached || isOld(dated, d.Arrival)):
 		// Pending: rearm keeps its instant.
 	case at > r.Clock:
 		e.advance(r, at, false)
 	default:
 		e.openFor(r, r.Clock, subject.ByGiven)
 		e.settleFor(r, d, settling{r.Clock, subject.ByExpired, subject.ByGiven, subject.ByGiven})
+	}
+	if !d.Status.Stops() {
+		await(r, dated, d.Arrival)
 	}
 	e.rearm(r)
 	return true

@@ -332,7 +332,8 @@ func (e *Engine) markMembers(p *subject.Purpose, why subject.Reason) {
 	}
 }
 
-// rearm recomputes the record's next instant.
+// rearm recomputes the record's next instant, and lets go of it where it is due
+// after the inputs that it would wait for.
 func (e *Engine) rearm(r *subject.Record) {
 	next := subject.Never
 	for i := range r.Purposes {
@@ -351,6 +352,9 @@ func (e *Engine) rearm(r *subject.Record) {
 		}
 	}
 	r.Next = next
+	if r.Held.Until <= next {
+		r.Held = subject.Held{}
+	}
 }
 
 // index computes the armed instants of a record that has just been decoded.

@@ -43,6 +43,7 @@ func (e *Engine) Event(r *subject.Record, ev *subject.Event) (out subject.Outcom
 		r.Clock = max(r.Clock, ev.Time)
 		e.markArmed(r, r.Clock)
 		e.decide(r, r.Clock)
+		await(r, ev.Time, ev.Arrival)
 		e.rearm(r)
 	}
 	return out, opened
@@ -196,6 +197,7 @@ func (e *Engine) apply(r *subject.Record, ev *subject.Event) subject.Outcome {
 	}
 	e.markArmed(r, r.Clock)
 	flipped := e.decide(r, r.Clock).flipped
+	await(r, ev.Time, ev.Arrival)
 	e.rearm(r)
 	switch {
 	case !used:

@@ -12,7 +12,7 @@ type Records interface {
 	// Get returns what is kept about a subject, nil if nothing is. The caller may
 	// change it in place and then must Put it.
 	Get(id subject.ID) (*subject.Record, error)
-	// Put keeps the record and arms its timer at r.Next.
+	// Put keeps the record and arms its timer at r.Due().
 	Put(r *subject.Record) error
 	// Earliest returns a lower bound of the instants of all armed timers.
 	Earliest() subject.Instant

@@ -39,10 +39,10 @@ func (m *Memory) Put(r *subject.Record) error {
 		m.records[r.ID] = h
 		m.order = append(m.order, r.ID)
 	}
-	if r.Next < h.armed {
-		h.armed = r.Next
+	if at := r.Due(); at < h.armed {
+		h.armed = at
 		m.armed++
-		heap.Push(&m.timers, timer{at: r.Next, seq: m.armed, held: h})
+		heap.Push(&m.timers, timer{at: at, seq: m.armed, held: h})
 	}
 	return nil
 }
@@ -63,7 +63,7 @@ func (m *Memory) Due(before subject.Instant) (*subject.Record, subject.Instant, 
 			continue
 		}
 		t.held.armed = subject.Never
-		if r := t.held.record; r.Next == t.at {
+		if r := t.held.record; r.Due() == t.at {
 			return r, t.at, true, nil
 		} else if err := m.Put(r); err != nil {
 			return nil, 0, false, err

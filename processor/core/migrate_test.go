@@ -245,23 +245,39 @@ type world struct {
 	lines  []string
 	change *rules.Transition
 	until  subject.Instant
-	at     int // lines that were read under the former rules
+	at     int             // lines that were read under the former rules
+	loaded subject.Instant // when all inputs arrived; Never: as they happened
 
 	records *core.Memory
 	machine *core.Machine
 }
 
 // newWorld switches somewhere. Half of the inputs end soon after it, as what
-// is wrong with a record is gone with the windows.
+// is wrong with a record is gone with the windows. A third were loaded at once, so
+// that all that they make due waits.
 func newWorld(t *testing.T, rng *rand.Rand, c oracle.Case, change *rules.Transition) *world {
-	w := &world{t: t, rng: rng, change: change, until: c.Until}
+	w := &world{t: t, rng: rng, change: change, until: c.Until, loaded: subject.Never}
 	w.lines = arrivals(t, c.Inputs, w.remembersAnswers())
 	w.at = rng.IntN(len(w.lines) + 1)
 	if rng.IntN(2) == 0 {
 		w.lines = w.lines[:min(len(w.lines), w.at+rng.IntN(6))]
 		w.until = subject.LongAgo
 	}
+	if rng.IntN(3) == 0 {
+		w.loaded = max(w.until, 0)
+		for _, line := range w.lines {
+			w.loaded = max(w.loaded, timeOf(t, line)+1e6)
+		}
+		w.until = w.loaded.Add(time.Hour)
+	}
 	return w
+}
+
+// decoder reads the lines for a rule set.
+func (w *world) decoder(set *rules.Set) decoder {
+	d := newDecoder(set, w.lines)
+	d.arrival = w.loaded
+	return d
 }
 
 // remembersAnswers reports whether a segment remembers answers. What a late event
@@ -274,7 +290,8 @@ func (w *world) remembersAnswers() bool {
 // decoder reads lines for a rule set.
 type decoder struct {
 	*wire.Decoder
-	lines []string
+	lines   []string
+	arrival subject.Instant // of all of them
 }
 
 func newDecoder(set *rules.Set, lines []string) decoder {
@@ -282,11 +299,11 @@ func newDecoder(set *rules.Set, lines []string) decoder {
 	for i := range set.Purposes {
 		o.Purposes = append(o.Purposes, set.Purposes[i].Key)
 	}
-	return decoder{wire.NewDecoder(o), lines}
+	return decoder{Decoder: wire.NewDecoder(o), lines: lines, arrival: subject.Never}
 }
 
 func (d decoder) read(i int) wire.Item {
-	item, reject := d.Decode(wire.Mixed, wire.Input{Value: []byte(d.lines[i]), Timestamp: subject.Never,
+	item, reject := d.Decode(wire.Mixed, wire.Input{Value: []byte(d.lines[i]), Timestamp: d.arrival,
 		Source: subject.Position{Topic: "in", Offset: int64(i)}})
 	if reject != nil {
 		return wire.Item{} // a decision on a purpose that is not declared
@@ -357,7 +374,7 @@ func (w *world) begin(set *rules.Set) {
 // fresh runs everything under the new rules.
 func (w *world) fresh() map[string]endState {
 	w.begin(w.change.To)
-	d := newDecoder(w.change.To, w.lines)
+	d := w.decoder(w.change.To)
 	for i := range w.lines {
 		w.step(d.read(i), nil)
 	}
@@ -391,12 +408,12 @@ func (w *world) step(item wire.Item, decision func(subject.Decision)) {
 // ones, and runs the rest, filling what is missing meanwhile.
 func (w *world) changed() map[string]endState {
 	w.begin(w.change.From)
-	d := newDecoder(w.change.From, w.lines)
+	d := w.decoder(w.change.From)
 	for i := range w.at {
 		w.step(d.read(i), nil)
 	}
 	f := &filling{world: w, migration: core.NewMigration(w.change, changeConfig), clock: subject.LongAgo}
-	f.live, f.again = newDecoder(w.change.To, w.lines), newDecoder(w.change.To, w.lines)
+	f.live, f.again = w.decoder(w.change.To), w.decoder(w.change.To)
 	f.reread()
 	f.migrate()
 	w.machine = core.NewMachine(f.migration.Engine(), w.records, w.machine.Clock())

@@ -105,7 +105,7 @@ func (m *Migration) shadowOf(r *subject.Record) *subject.Record {
 
 // fire applies all that is due of a shadow, given a clock.
 func (m *Migration) fire(s *subject.Record, clock subject.Instant) (changed bool) {
-	for s.Next < clock && m.shadow.Fire(s, clock) {
+	for s.Due() < clock && m.shadow.Fire(s, clock) {
 		changed = true
 	}
 	m.discard()

@@ -11,6 +11,9 @@ import (
 // or the candidate turned out to flip nothing and the next one is already past.
 func (e *Engine) Fire(r *subject.Record, clock subject.Instant) (changed bool) {
 	e.index(r)
+	if clock > r.Held.Until {
+		r.Held = subject.Held{}
+	}
 	d, ok := e.due(r, reach{to: clock})
 	if ok {
 		e.fireAt(r, d, firing{past: d < clock})

@@ -7,7 +7,7 @@ import "slices"
 // changes it in place.
 //
 // INVARIANT: Purposes is sorted by Key, Leaves by Key, Members by Segment; a
-// leaf without evidence is absent.
+// leaf without evidence is absent. Held is zero, or its Until later than Next.
 type Record struct {
 	ID       ID
 	Version  uint64  // changes published so far, also across erasure
@@ -15,11 +15,25 @@ type Record struct {
 	Purposes []Purpose
 	Messages []Message // remembered message ids, oldest application first
 	Next     Instant   // earliest instant at which an answer can change by itself; Never
+	Held     Held      // what is due at Next waits for old inputs that may follow; zero: it does not
 
 	// Shadow is the subject as it would be had the present rule set been in force
 	// from the start of the inputs, while that is being found out; else nil. It
 	// has no shadow of its own, and what it decides is not published.
 	Shadow *Record
+}
+
+// Held is a time in which inputs with old dates are arriving, by the broker's
+// timestamps: from the first of them until shortly after the newest.
+type Held struct{ Since, Until Instant }
+
+// Due is the instant that the partition's clock must pass for what is due at Next
+// to be applied, if no input of the subject comes to it before; Never.
+func (r *Record) Due() Instant {
+	if r.Held == (Held{}) {
+		return r.Next
+	}
+	return r.Held.Until
 }
 
 // Purpose is what is kept of a subject for one purpose. Nothing in it is
