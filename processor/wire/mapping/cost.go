@@ -17,11 +17,17 @@ const bytesACost = 64
 // over large values end soon.
 type estimator struct{}
 
+// patternCost is how much more a byte costs that a pattern looks at.
+const patternCost = 32
+
 // CallCost is the cost of one call.
-func (estimator) CallCost(_, _ string, args []ref.Val, result ref.Val) *uint64 {
+func (estimator) CallCost(function, _ string, args []ref.Val, result ref.Val) *uint64 {
 	bytes := sizeOf(result)
 	for _, arg := range args {
 		bytes += sizeOf(arg)
+	}
+	if function == "matches" {
+		bytes *= patternCost
 	}
 	cost := 1 + bytes/bytesACost
 	return &cost

@@ -1,8 +1,10 @@
 package mapping
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
+	"regexp/syntax"
 	"strings"
 
 	"cel.dev/cel-go/cel"
@@ -88,12 +90,33 @@ func refuse(checked *ast.AST) (wrong string) {
 			}
 		case ast.CallKind:
 			args := e.AsCall().Args()
-			if e.AsCall().FunctionName() == "matches" && args[len(args)-1].Kind() != ast.LiteralKind {
-				wrong = "the pattern of matches() must be a text in quotes"
+			if e.AsCall().FunctionName() == "matches" {
+				wrong = cmp.Or(refusePattern(args[len(args)-1]), wrong)
 			}
 		}
 	})
 	return wrong
+}
+
+// maxPatternSteps bounds how many states a pattern can be in: each byte of a text
+// costs as much as that in the worst case.
+const maxPatternSteps = 250
+
+// refusePattern says why something is no pattern for matches().
+func refusePattern(e ast.Expr) string {
+	if e.Kind() != ast.LiteralKind {
+		return "the pattern of matches() must be a text in quotes"
+	}
+	text, _ := e.AsLiteral().Value().(string)
+	parsed, err := syntax.Parse(text, syntax.Perl)
+	if err != nil {
+		return "" // told with its place elsewhere
+	}
+	program, err := syntax.Compile(parsed.Simplify())
+	if err == nil && len(program.Inst) > maxPatternSteps {
+		return fmt.Sprintf("the pattern of matches() has %d steps, and at most %d are allowed: repeat less, as in {0,30}", len(program.Inst), maxPatternSteps)
+	}
+	return ""
 }
 
 // misfit says that what an expression gives can never be what is wanted.

@@ -244,6 +244,7 @@ func TestProblems(t *testing.T) {
 		{"explicit", `value.a && true ? "x" : "y"`, "gives text, not true or false"},
 		{"timestamp", `duration("1s")`, "gives a duration, not a timestamp, text or a number"},
 		{"userId", `value.a.matches(value.b) ? "x" : "y"`, "the pattern of matches() must be a text in quotes"},
+		{"userId", `value.a.matches("(a{0,30}){0,33}b") ? "x" : "y"`, "the pattern of matches() has 2082 steps, and at most 250 are allowed: repeat less, as in {0,30}"},
 		{"properties", `{"x": {"a": 1, "b": 2}.map(k, k)}`, "a loop over a map literal has no order"},
 		{"name", `value.x`, "unknown key; known for kind event: userId, anonymousId, type, event, messageId, timestamp, properties, traits, context"},
 		{"userId", strings.Repeat("(", 200) + "value" + strings.Repeat(")", 200), "expression recursion limit exceeded: 100"},
