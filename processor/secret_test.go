@@ -19,7 +19,8 @@ func TestCheckSecret(t *testing.T) {
 	check := func(fingerprint string) error {
 		return CheckSecret(t.Context(), l.cfg, Deps{Fetcher: l.fetcher, Bounds: l.bounds, Secret: fingerprint})
 	}
-	must(t, check(wrong)) // nothing was written yet
+	l.watermarks(Topics{l.cfg.Group}.Changelog()) // once there are leaders
+	must(t, check(wrong))                         // nothing was written yet
 	l.only = []int32{1}
 	at := ago(time.Hour)
 	l.produce(given("u1", "marketing", at))
