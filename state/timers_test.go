@@ -277,3 +277,17 @@ func TestKeysSortAsWhatTheyName(t *testing.T) {
 		t.Error("a record key reads as a timer's")
 	}
 }
+
+// Timers that are in the window twice do not bring its horizon to one that it keeps.
+func TestTheHorizonIsBehindWhatIsKept(t *testing.T) {
+	w := newWindow(1)
+	w.horizon = endOfTime
+	for _, at := range []subject.Instant{5, 5, 5, 7, 9} {
+		w.arm(timer{at: at})
+	}
+	for len(w.heap) > 0 {
+		if earliest := w.pop(); !earliest.before(w.horizon) {
+			t.Errorf("the timer at %v is kept, and the horizon is at %v", earliest.at, w.horizon.at)
+		}
+	}
+}

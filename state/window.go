@@ -43,11 +43,15 @@ func (w *window) arm(t timer) {
 	w.up(len(w.heap) - 1)
 }
 
-// cut keeps the earliest limit timers. A sorted slice is a heap.
+// cut keeps the earliest limit timers, each once: the horizon must be behind all
+// that are kept, or a stale one that is passed over would be found again and
+// again. A sorted slice is a heap.
 func (w *window) cut() {
 	slices.SortFunc(w.heap, timer.compare)
-	w.horizon = w.heap[w.limit]
-	w.heap = w.heap[:w.limit]
+	if w.heap = slices.Compact(w.heap); len(w.heap) > w.limit {
+		w.horizon = w.heap[w.limit]
+		w.heap = w.heap[:w.limit]
+	}
 }
 
 // pop removes the earliest timer. The window must not be empty.
