@@ -97,7 +97,7 @@ generate: ## Write generated files anew (CONFIG.md, METRICS.md).
 	$(GO) generate ./...
 
 .PHONY: check
-check: lint check-generated check-modules check-deployments race test-kafka ## All that CI runs beside the tests.
+check: lint check-generated check-modules check-deployments race ## All that CI runs beside the tests.
 
 .PHONY: check-generated
 check-generated: ## Are generated files up to date?

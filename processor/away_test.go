@@ -26,8 +26,10 @@ func TestBrokerGoesAwayAndComesBack(t *testing.T) {
 	if _, _, err := r.processor.Lookup(shortly(t), subject.ID{Value: "u1"}); err == nil {
 		t.Error("a look-up was answered without the broker")
 	}
+	l.holdClock(start.Add(time.Hour)) // until what was missed is there
 	l.broker.Up()
 	l.produce(track("u1", "Order Completed", "m2", start.Add(6*day)))
+	l.holdClock(start.Add(20 * day))
 	eventually(t, "processing goes on", func() bool { return r.inspect(0, func(*partitionLoop) {}) })
 	eventually(t, "the window ends", func() bool { return l.membersOf(r, "u1") == "known" })
 	r.stop()
