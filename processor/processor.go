@@ -60,12 +60,19 @@ func New(cfg Config, deps Deps) (*Processor, error) {
 // abandons what is under way, or until one of them needs an operator: then all
 // stop and its error is returned. It leaves no goroutine behind.
 func (p *Processor) Run(ctx context.Context, gen Generation) error {
-	p.setJoined(true)
-	defer p.setJoined(false)
 	group, ctx := errgroup.WithContext(ctx)
 	admission := newAdmission(gen.Partitions)
-	for _, id := range gen.Partitions {
-		group.Go(func() error { return p.runPartition(ctx, gen.Member, id, admission) })
+	loops := make([]*partition, len(gen.Partitions))
+	for i, id := range gen.Partitions { // all are known before we have joined: one that is not open yet is not ready
+		loops[i] = p.newPartition(id, gen.Member)
+		loops[i].admission = admission
+		p.own(id, loops[i])
+		defer p.disown(id, loops[i])
+	}
+	p.setJoined(true)
+	defer p.setJoined(false)
+	for _, loop := range loops {
+		group.Go(func() error { return p.runPartition(ctx, loop) })
 	}
 	group.Go(func() error { <-ctx.Done(); return nil })
 	return group.Wait()
@@ -73,17 +80,12 @@ func (p *Processor) Run(ctx context.Context, gen Generation) error {
 
 // runPartition opens the partition's image, lets the loop own it, and writes
 // what the image still holds back when the loop ends.
-func (p *Processor) runPartition(ctx context.Context, member stream.GroupMember, id int32, admission *admission) error {
-	image, err := p.deps.Store.Partition(id)
+func (p *Processor) runPartition(ctx context.Context, loop *partition) error {
+	image, err := p.deps.Store.Partition(loop.id)
 	if err != nil {
-		return storeError(fmt.Errorf("open partition %d: %w", id, err))
+		return storeError(fmt.Errorf("open partition %d: %w", loop.id, err))
 	}
-	loop := p.newPartition(id, member)
-	loop.announce, loop.admission, loop.target = p.announce, admission, p.Rules
-	loop.checked, loop.refresh = p.rulesAreChecked, p.refreshRules
 	loop.image = image
-	p.own(id, loop)
-	defer p.disown(id, loop)
 	err = loop.run(ctx)
 	// The image is closed after the loop: its last write-behind includes the
 	// last commit.
@@ -104,6 +106,7 @@ func (p *Processor) newPartition(id int32, member stream.GroupMember) *partition
 		gaps:    map[string]Gap{},
 		rest:    p.restOf(id),
 	}
+	loop.announce, loop.target, loop.checked, loop.refresh = p.announce, p.Rules, p.rulesAreChecked, p.refreshRules
 	loop.table.Store(&segmentTable{set: &rules.Set{}})
 	for _, in := range p.cfg.Inputs {
 		if in.Kind == wire.Decisions {
