@@ -51,7 +51,7 @@ func (p *partition) sweepPiece(ctx context.Context, step func(*subject.Record) b
 		if err != nil {
 			return false, storeError(err)
 		}
-		if r != nil && step(r) {
+		if r != nil && !r.IsFence() && step(r) { // nothing of one that was erased depends on rules
 			if err := p.image.Put(r); err != nil {
 				return false, storeError(err)
 			}

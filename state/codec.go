@@ -10,14 +10,15 @@ import (
 // CodecVersion is the first byte of every record this version writes, and the
 // newest it reads. Records of versions before it are read too, and written anew
 // when they next change.
-const CodecVersion = 2
+const CodecVersion = 3
 
-// The format of a record, version 2. Version 1 has no shadows, no runs of
-// memberships, and nothing held. Integers are varints unless said otherwise (uvarint: unsigned; hashes and leaf keys: fixed, big-endian).
+// The format of a record, version 3. Version 2 has no rights and no stop by an
+// erasure; version 1 has no shadows, no runs of memberships, and nothing held, either. Integers are varints unless said otherwise (uvarint: unsigned; hashes and leaf keys: fixed, big-endian).
 //
 //	version byte | flags byte | id | uvarint Version
 //	time Clock (from 0) | time Next
 //	where the flags say so: time Held.Since, Held.Until
+//	where the flags say so, rights: time Erased | uvarint n, then n restrictions: time At | byte lifted
 //	where the flags say so, a table: uvarint n | run of n different times
 //	uvarint n, then n purposes:
 //	    key | basis flags byte | time Since, Until, Stop.At
@@ -47,8 +48,10 @@ const (
 	flagTable      = 1 << 3
 	flagShadow     = 1 << 4
 	flagHeld       = 1 << 5
+	flagRights     = 1 << 6
 	flagsV1        = flagAnonymous | flagUnitMask | flagTable
-	flagsAll       = flagsV1 | flagShadow | flagHeld
+	flagsV2        = flagsV1 | flagShadow | flagHeld
+	flagsAll       = flagsV2 | flagRights
 	basisKnown     = 1 << 0
 	basisLapsed    = 1 << 1
 	basisStopShift = 2
@@ -105,8 +108,11 @@ func (x *Encoder) Append(b []byte, r *subject.Record) []byte {
 	if r.Held != (subject.Held{}) {
 		flags |= flagHeld
 	}
+	if hasRights(r) {
+		flags |= flagRights
+	}
 	e := encoder{b: append(b, CodecVersion, flags), unit: timeUnits[unit]}
-	e.text(r.ID.Value)
+	e.text(storedID(r))
 	e.uvarint(r.Version)
 	e.time(r.Clock)
 	e.clock = reference(r.Clock)
@@ -115,6 +121,9 @@ func (x *Encoder) Append(b []byte, r *subject.Record) []byte {
 		mustAscend(r.Held.Until > r.Next)
 		e.time(r.Held.Since)
 		e.time(r.Held.Until)
+	}
+	if hasRights(r) {
+		e.rights(r)
 	}
 	if tabled {
 		e.uvarint(uint64(len(shared)))
@@ -131,6 +140,36 @@ func (x *Encoder) Append(b []byte, r *subject.Record) []byte {
 		return x.shadow(e.b, r.Shadow)
 	}
 	return e.b
+}
+
+// storedID is the id that is written: none of a subject that was erased.
+func storedID(r *subject.Record) string {
+	if r.IsFence() {
+		return ""
+	}
+	return r.ID.Value
+}
+
+func hasRights(r *subject.Record) bool { return r.Erased != 0 || len(r.Restrictions) > 0 }
+
+func (e *encoder) rights(r *subject.Record) {
+	mustAscend(!r.IsFence() || r.Held == (subject.Held{}) && len(r.Messages) == 0 && r.Shadow == nil)
+	e.time(r.Erased)
+	e.uvarint(uint64(len(r.Restrictions)))
+	for i, x := range r.Restrictions {
+		mustAscend(restrictionFits(r.Erased, r.Restrictions[:i], x))
+		e.time(x.At)
+		lifted := byte(0)
+		if x.Lifted {
+			lifted = 1
+		}
+		e.b = append(e.b, lifted)
+	}
+}
+
+// restrictionFits reports whether a restriction may come after others.
+func restrictionFits(erased subject.Instant, before []subject.Restriction, x subject.Restriction) bool {
+	return (erased == 0 || x.At > erased) && (len(before) == 0 || before[len(before)-1].Before(x))
 }
 
 // shadow appends a shadow, whose id is its record's.
@@ -164,6 +203,7 @@ func unitOf(r *subject.Record) int {
 	u.see(r.Next)
 	u.see(r.Held.Since)
 	u.see(r.Held.Until)
+	u.rights(r)
 	for i := range r.Purposes {
 		u.purpose(&r.Purposes[i])
 	}
@@ -181,6 +221,13 @@ func (u *unitFinder) see(t subject.Instant) {
 	}
 	for int64(t)%timeUnits[u.at] != 0 {
 		u.at--
+	}
+}
+
+func (u *unitFinder) rights(r *subject.Record) {
+	u.see(r.Erased)
+	for _, x := range r.Restrictions {
+		u.see(x.At)
 	}
 }
 

@@ -129,6 +129,8 @@ func TestDecodeRejects(t *testing.T) {
 		"unit 3":          append([]byte{good[0], flagUnitMask}, good[2:]...),
 		"held to Next":    held(1, 1),
 		"nothing held":    held(-1, 0),
+		"erased in v2":    append([]byte{2}, AppendRecord(nil, sampleFence())[1:]...),
+		"named fence":     append(append(slices.Clone(AppendRecord(nil, sampleFence())[:2]), 1, 'x'), AppendRecord(nil, sampleFence())[3:]...),
 		"held in v1":      append([]byte{1}, held(1, 2)[1:]...),
 		"huge id":         {CodecVersion, 0, 0xff, 0xff, 0xff, 0xff, 0x0f},
 		"huge purposes":   {CodecVersion, flagUnitMask &^ (1 << flagUnitShift), 0, 0, 1, 0, 0xff, 0xff, 0xff, 0x7f},
@@ -200,7 +202,7 @@ func TestEncodingBrokenInvariantsPanics(t *testing.T) {
 }
 
 func TestGoldenRecordsDecode(t *testing.T) {
-	for kind, want := range map[string]*subject.Record{"each": sampleRecord(), "table": shopper(rand.New(rand.NewPCG(1, 1)), 1)} {
+	for kind, want := range map[string]*subject.Record{"each": sampleRecord(), "table": shopper(rand.New(rand.NewPCG(1, 1)), 1), "rights": sampleOfRights(), "fence": sampleFence()} {
 		now := filepath.Join("testdata", fmt.Sprintf("record-%s-v%d.bin", kind, CodecVersion))
 		if *rewrite {
 			if err := os.WriteFile(now, AppendRecord(nil, want), 0o644); err != nil {
@@ -361,6 +363,22 @@ func BenchmarkDecodeRecord(b *testing.B) {
 }
 
 // sampleRecord has one of everything that the codec writes. The golden files hold it.
+// sampleOfRights is a subject that was erased, came back, and is restricted.
+func sampleOfRights() *subject.Record {
+	r := sampleRecord()
+	r.Erased = r.Clock - subject.Day
+	r.Purposes[0].Basis.Stop = subject.Stop{At: r.Erased, Status: subject.Forgotten}
+	r.Restrictions = []subject.Restriction{{At: r.Clock - 1000}, {At: r.Clock, Lifted: true}, {At: r.Clock}}
+	return r
+}
+
+// sampleFence is all that is kept of a subject that was erased.
+func sampleFence() *subject.Record {
+	r := subject.NewRecord(subject.ID{Type: subject.AnonymousID})
+	r.Version, r.Clock, r.Erased = 301, sampleRecord().Clock, sampleRecord().Clock
+	return r
+}
+
 func sampleRecord() *subject.Record {
 	const at = subject.Instant(1_767_225_600_123_000) // 2026-01-01, whole milliseconds
 	wide, _ := subject.ParseNumber("-123456789012345678901234567890.5")
@@ -468,7 +486,31 @@ func randomRecord(rng *rand.Rand) *subject.Record {
 		r.Shadow = randomRecord(rng)
 		r.Shadow.ID, r.Shadow.Shadow = r.ID, nil
 	}
+	if rng.IntN(3) == 0 {
+		g.rights(r)
+	}
 	return r
+}
+
+// rights restricts a record and makes it one of a subject that was erased.
+func (g generator) rights(r *subject.Record) {
+	for range g.rng.IntN(4) {
+		r.Restrictions = append(r.Restrictions, subject.Restriction{At: g.time(), Lifted: g.rng.IntN(2) == 0})
+	}
+	if g.rng.IntN(2) == 0 {
+		r.Erased = g.time()
+	}
+	r.Restrictions = slices.DeleteFunc(r.Restrictions, func(x subject.Restriction) bool { return r.Erased != 0 && x.At <= r.Erased })
+	slices.SortFunc(r.Restrictions, func(x, y subject.Restriction) int {
+		if x.Before(y) {
+			return -1
+		}
+		return 1
+	})
+	r.Restrictions = slices.Compact(r.Restrictions)
+	if r.IsFence() {
+		r.ID.Value, r.Held, r.Messages, r.Shadow = "", subject.Held{}, nil, nil
+	}
 }
 
 type generator struct {

@@ -36,6 +36,7 @@ type Decoder struct {
 
 	shadowed bool // the record has a shadow
 	held     bool // what is due is held
+	rights   bool // there was an erasure or a restriction
 	tabled   bool // and a table of times
 	shared   []subject.Instant
 	used     []bool // which of them leaves refer to
@@ -121,7 +122,7 @@ func (d *Decoder) parse(b []byte, may bool) error {
 		return ErrRecord
 	}
 	d.unit, d.tabled = timeUnits[unit], flags&flagTable != 0
-	d.shadowed, d.held = flags&flagShadow != 0, flags&flagHeld != 0
+	d.shadowed, d.held, d.rights = flags&flagShadow != 0, flags&flagHeld != 0, flags&flagRights != 0
 	d.body(subject.IDType(flags & flagAnonymous))
 	if d.bad || len(d.b) > 0 != d.shadowed || d.shadowed && !may || !d.unitIsCoarsest(unit) || !d.tableIsRight() {
 		return ErrRecord
@@ -133,8 +134,11 @@ func (d *Decoder) parse(b []byte, may bool) error {
 }
 
 func knownFlags(version byte) byte {
-	if version == 1 {
+	switch version {
+	case 1:
 		return flagsV1
+	case 2:
+		return flagsV2
 	}
 	return flagsAll
 }
@@ -171,6 +175,9 @@ func (d *Decoder) body(t subject.IDType) {
 		r.Held = subject.Held{Since: d.time(), Until: d.time()}
 		d.require(r.Held != subject.Held{} && r.Held.Until > r.Next)
 	}
+	if d.rights {
+		d.readRights()
+	}
 	if d.tabled {
 		d.readTable()
 	}
@@ -178,17 +185,33 @@ func (d *Decoder) body(t subject.IDType) {
 		d.purpose()
 	}
 	d.readMessages()
+	fence := r.Erased != 0 && len(d.purposes) == 0
+	d.require(!fence || r.ID.Value == "" && !d.held && len(d.messages) == 0 && !d.shadowed)
+}
+
+func (d *Decoder) readRights() {
+	r := &d.record
+	r.Erased = d.time()
+	for range d.count(minRestrictionBytes) {
+		x := subject.Restriction{At: d.time()}
+		lifted := d.byte()
+		x.Lifted = lifted == 1
+		d.require(lifted <= 1 && restrictionFits(r.Erased, r.Restrictions, x))
+		r.Restrictions = append(r.Restrictions, x)
+	}
+	d.require(hasRights(r))
 }
 
 // The fewest bytes that parts of a record take: counts are held against what
 // is left before anything is allocated.
 const (
-	minPurposeBytes = 9
-	minGrantBytes   = 2
-	minTraitBytes   = 3
-	minLeafBytes    = 6
-	minMemberBytes  = 5
-	minMessageBytes = 9
+	minRestrictionBytes = 2
+	minPurposeBytes     = 9
+	minGrantBytes       = 2
+	minTraitBytes       = 3
+	minLeafBytes        = 6
+	minMemberBytes      = 5
+	minMessageBytes     = 9
 )
 
 func (d *Decoder) purpose() {
@@ -208,7 +231,7 @@ func (d *Decoder) basis(s *subject.Basis) (grants int) {
 	flags := d.byte()
 	s.Known, s.Lapsed = flags&basisKnown != 0, flags&basisLapsed != 0
 	s.Stop.Status = subject.Status(flags >> basisStopShift)
-	d.require(s.Stop.Status <= subject.Objected)
+	d.require(s.Stop.Status <= subject.Objected || s.Stop.Status == subject.Forgotten && d.version >= 3)
 	s.Since, s.Until, s.Stop.At = d.time(), d.time(), d.time()
 	grants = d.count(minGrantBytes)
 	before := notBefore(s)
@@ -305,6 +328,7 @@ func (d *Decoder) unitIsCoarsest(unit int) bool {
 	u.see(d.record.Next)
 	u.see(d.record.Held.Since)
 	u.see(d.record.Held.Until)
+	u.rights(&d.record)
 	for i := range d.purposes {
 		u.see(d.purposes[i].Basis.Since)
 		u.see(d.purposes[i].Basis.Until)

@@ -158,6 +158,9 @@ func (p *Partition) Get(id subject.ID) (*subject.Record, error) {
 	if e == nil || err != nil {
 		return nil, err
 	}
+	if e.record.IsFence() {
+		e.record.ID = id // it is not stored
+	}
 	if e.record.ID != id {
 		return nil, p.store.damaged(fmt.Errorf("partition %d: a record is under another subject's key: %w", p.id, ErrDamaged))
 	}

@@ -133,12 +133,12 @@ func TestConsentCalls(t *testing.T) {
 
 func TestRequests(t *testing.T) {
 	d := NewDecoder(DecoderOptions{Fields: fieldsOf(nil, []string{"country"})})
-	for k := range RequestKinds {
+	for k := range subject.RequestKinds {
 		for _, kind := range []Kind{Requests, Mixed} {
 			item := mustDecode(t, d, kind, `{"type":"request","requestId":"r-1","userId":"u1","request":"`+k.String()+
 				`","timestamp":"2026-01-02T03:04:05Z","traits":{"country":"FR","email":"x"}}`)
-			want := Request{Subject: subject.ID{Value: "u1"}, RequestID: "r-1", Kind: k, Time: instant(t, "2026-01-02T03:04:05Z"), Arrival: testArrival}
-			if k == Rectify {
+			want := subject.Request{Subject: subject.ID{Value: "u1"}, RequestID: "r-1", Kind: k, Time: instant(t, "2026-01-02T03:04:05Z"), Arrival: testArrival}
+			if k == subject.Rectify {
 				want.Traits = []subject.TraitUpdate{{Key: "country", Value: str("FR")}}
 			}
 			diff(t, *item.Request, want)
@@ -146,5 +146,5 @@ func TestRequests(t *testing.T) {
 		}
 	}
 	item := mustDecode(t, d, Requests, `{"type":"request","requestId":"r-1","anonymousId":"a1","request":"erase","timestamp":"?"}`)
-	diff(t, *item.Request, Request{Subject: subject.ID{Type: subject.AnonymousID, Value: "a1"}, RequestID: "r-1", Kind: Erase, Time: subject.Never, Arrival: testArrival})
+	diff(t, *item.Request, subject.Request{Subject: subject.ID{Type: subject.AnonymousID, Value: "a1"}, RequestID: "r-1", Kind: subject.Erase, Time: subject.Never, Arrival: testArrival})
 }

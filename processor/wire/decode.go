@@ -95,7 +95,7 @@ type Decoder struct {
 	updates   []subject.TraitUpdate
 	denied    []string
 	decisions []subject.Decision
-	request   Request
+	request   subject.Request
 	belowMin  int
 }
 

@@ -48,14 +48,14 @@ func (d *Decoder) readRequest(in Input) (Item, *Reject) {
 		return Item{}, rejected
 	}
 	at, _ := d.decisionTime(in, fieldTimestamp)
-	d.request = Request{Subject: id, Time: at, Arrival: arrival(in), Source: in.Source}
+	d.request = subject.Request{Subject: id, Time: at, Arrival: arrival(in), Source: in.Source}
 	if rejected = d.requestID(); rejected != nil {
 		return Item{}, rejected
 	}
 	if rejected = d.requestKind(); rejected != nil {
 		return Item{}, rejected
 	}
-	if d.request.Kind == Rectify {
+	if d.request.Kind == subject.Rectify {
 		traits, rejected := d.object(fieldTraits)
 		if rejected != nil {
 			return Item{}, rejected
@@ -88,7 +88,7 @@ func (d *Decoder) requestKind() *Reject {
 	case text == nil:
 		return &Reject{Malformed, "request is missing"}
 	}
-	for k := range RequestKinds {
+	for k := range subject.RequestKinds {
 		if string(text) == k.String() {
 			d.request.Kind = k
 			return nil

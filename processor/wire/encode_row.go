@@ -72,28 +72,10 @@ func (e *Encoder) contentHeader() []stream.Header {
 	return e.headers[start:len(e.headers):len(e.headers)]
 }
 
-// RequestStatus says how far a request is.
-type RequestStatus uint8
-
-// The statuses of requests.
-const (
-	Received RequestStatus = iota
-	InProgress
-	Completed
-	Failed
-	// RequestStatuses is their number.
-	RequestStatuses
-)
-
-var requestStatusNames = [RequestStatuses]string{"received", "in_progress", "completed", "failed"}
-
-// String is the status as results and metrics write it.
-func (s RequestStatus) String() string { return requestStatusNames[s] }
-
 // RequestResult is what is published about a request.
 type RequestResult struct {
 	RequestID string
-	Status    RequestStatus
+	Status    subject.RequestStatus
 	Time      subject.Instant
 	Detail    string
 }

@@ -121,7 +121,7 @@ func TestRejectedRecords(t *testing.T) {
 
 func TestRequestResults(t *testing.T) {
 	e := NewEncoder(EncoderOptions{Group: "segmentd"})
-	m := e.RequestResult(&RequestResult{RequestID: "r-1", Status: InProgress, Time: testArrival}, Place{})
+	m := e.RequestResult(&RequestResult{RequestID: "r-1", Status: subject.InProgress, Time: testArrival}, Place{})
 	diff(t, string(m.Value), `{"requestId":"r-1","status":"in_progress","time":"2026-02-01T00:00:00Z","detail":""}`)
 	diff(t, string(m.Key), "r-1")
 }

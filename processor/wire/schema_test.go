@@ -99,7 +99,7 @@ func TestRowsHoldToTheirSchemas(t *testing.T) {
 	for r := range Reasons {
 		check("rejected", e.Rejected(&Rejected{Source: subject.Position{Topic: "t"}, Reject: Reject{r, "why"}, Time: testArrival}, Place{}))
 	}
-	for s := range RequestStatuses {
+	for s := range subject.RequestStatuses {
 		check("request-result", e.RequestResult(&RequestResult{RequestID: "r", Status: s, Time: testArrival}, Place{}))
 	}
 }

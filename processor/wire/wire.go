@@ -90,7 +90,7 @@ type Item struct {
 	Subject   subject.ID
 	Event     *subject.Event
 	Decisions []subject.Decision // may be empty: a consent call that names no declared purpose
-	Request   *Request
+	Request   *subject.Request
 	// Misunderstood is set if Decisions are refusals only because the record,
 	// though it parses, could not be understood: what was wrong, in the words of
 	// a Reject's detail. Count it and raise an alarm.
@@ -98,35 +98,4 @@ type Item struct {
 	// BelowMin counts numbers below their field's declared minimum, which were
 	// taken as missing.
 	BelowMin int
-}
-
-// RequestKind is what a data subject asks for.
-type RequestKind uint8
-
-// The kinds of requests.
-const (
-	Access RequestKind = iota
-	Portability
-	Erase
-	Rectify
-	Restrict
-	Unrestrict
-	// RequestKinds is their number.
-	RequestKinds
-)
-
-var requestNames = [RequestKinds]string{"access", "portability", "erase", "rectify", "restrict", "unrestrict"}
-
-// String is the kind as requests and metrics write it.
-func (k RequestKind) String() string { return requestNames[k] }
-
-// Request is what a data subject asks for.
-type Request struct {
-	Subject   subject.ID
-	RequestID string
-	Kind      RequestKind
-	Time      subject.Instant       // its own timestamp; Never where it could not be read
-	Arrival   subject.Instant       // the broker's timestamp; Never where unknown (files)
-	Traits    []subject.TraitUpdate // rectify: the corrected values, cut down to what rules read
-	Source    subject.Position
 }

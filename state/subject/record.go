@@ -8,6 +8,8 @@ import "slices"
 //
 // INVARIANT: Purposes is sorted by Key, Leaves by Key, Members by Segment; a
 // leaf without evidence is absent. Held is zero, or its Until later than Next.
+// Restrictions are sorted by At, at one instant the lift first, no two alike; all
+// are later than Erased. A fence (IsFence) has neither Held nor Messages.
 type Record struct {
 	ID       ID
 	Version  uint64  // changes published so far, also across erasure
@@ -16,6 +18,14 @@ type Record struct {
 	Messages []Message // remembered message ids, oldest application first
 	Next     Instant   // earliest instant at which an answer can change by itself; Never
 	Held     Held      // what is due at Next waits for old inputs that may follow; zero: it does not
+
+	// Erased is the effective instant of the newest erasure, the fence: purposes
+	// begin stopped at it (FreshBasis), and only a newer grant opens them again.
+	// 0: there was none.
+	Erased Instant
+	// Restrictions are the subject's demands to restrict processing and the ends
+	// of them (GDPR article 18).
+	Restrictions []Restriction
 
 	// Shadow is the subject as it would be had the present rule set been in force
 	// from the start of the inputs, while that is being found out; else nil. It
@@ -26,6 +36,32 @@ type Record struct {
 // Held is a time in which inputs with old dates are arriving, by the broker's
 // timestamps: from the first of them until shortly after the newest.
 type Held struct{ Since, Until Instant }
+
+// Restriction is a demand that processing be restricted from an instant on, or the end
+// of that.
+type Restriction struct {
+	At     Instant // effective
+	Lifted bool
+}
+
+// Before orders restrictions.
+func (x Restriction) Before(y Restriction) bool {
+	return x.At < y.At || x.At == y.At && x.Lifted && !y.Lifted
+}
+
+// IsFence reports whether nothing is kept of the subject but that it was erased. Its
+// id is not stored.
+func (r *Record) IsFence() bool { return r.Erased != 0 && len(r.Purposes) == 0 }
+
+// FreshBasis is the basis of a purpose about which nothing is kept yet: undecided, or
+// stopped by the erasure.
+func (r *Record) FreshBasis() Basis {
+	b := Basis{Until: Never}
+	if r.Erased != 0 {
+		b.Stop = Stop{At: r.Erased, Status: Forgotten}
+	}
+	return b
+}
 
 // Due is the instant that the partition's clock must pass for what is due at Next
 // to be applied, if no input of the subject comes to it before; Never.
@@ -65,7 +101,7 @@ type Basis struct {
 	Grants []Grant // that no stop has beaten; those ahead of the clock are pending
 }
 
-// Stop is the newest refusal, withdrawal or objection; Status NoDecision if there was none.
+// Stop is the newest refusal, withdrawal, objection or erasure; Status NoDecision if there was none.
 type Stop struct {
 	At     Instant
 	Status Status
@@ -129,7 +165,7 @@ func NewRecord(id ID) *Record { return &Record{ID: id, Clock: LongAgo, Next: Nev
 // may change.
 func (r *Record) Clone() *Record {
 	c := *r
-	c.Messages, c.Purposes = slices.Clone(r.Messages), slices.Clone(r.Purposes)
+	c.Messages, c.Purposes, c.Restrictions = slices.Clone(r.Messages), slices.Clone(r.Purposes), slices.Clone(r.Restrictions)
 	for i := range c.Purposes {
 		p := &c.Purposes[i]
 		p.Basis.Grants, p.Traits = slices.Clone(p.Basis.Grants), slices.Clone(p.Traits)
@@ -154,8 +190,8 @@ func (r *Record) Purpose(key string) *Purpose {
 	return nil
 }
 
-// EnsurePurpose returns the subject's state for a purpose, added if it is
-// absent. Pointers returned before are invalid after an addition.
+// EnsurePurpose returns the subject's state for a purpose, added with a FreshBasis
+// if it is absent. Pointers returned before are invalid after an addition.
 func (r *Record) EnsurePurpose(key string) *Purpose {
 	i := 0
 	for ; i < len(r.Purposes) && r.Purposes[i].Key <= key; i++ {
@@ -163,7 +199,7 @@ func (r *Record) EnsurePurpose(key string) *Purpose {
 			return &r.Purposes[i]
 		}
 	}
-	r.Purposes = slices.Insert(r.Purposes, i, Purpose{Key: key, Basis: Basis{Until: Never}})
+	r.Purposes = slices.Insert(r.Purposes, i, Purpose{Key: key, Basis: r.FreshBasis()})
 	return &r.Purposes[i]
 }
 

@@ -105,11 +105,13 @@ const (
 	Refused
 	Withdrawn
 	Objected
+	// Forgotten is the stop of all purposes that an erasure is; no decision says it.
+	Forgotten
 )
 
 // String is the status as decisions and metrics write it.
 func (s Status) String() string {
-	return [...]string{"no_decision", "given", "refused", "withdrawn", "objected"}[s]
+	return [...]string{"no_decision", "given", "refused", "withdrawn", "objected", "erased"}[s]
 }
 
 // Stops reports whether the status ends what a purpose may do.
@@ -126,6 +128,9 @@ type Decision struct {
 	Explicit bool
 	Expires  Instant // Never: it does not expire by itself
 	Source   Position
+
+	// What proves it (GDPR article 7(1)); "" where it does not say.
+	NoticeVersion, Method, RecordID string
 }
 
 // Effective is the instant that orders decisions: the earlier of timestamp and arrival.

@@ -1,0 +1,61 @@
+package subject
+
+// RequestKind is what a data subject asks for.
+type RequestKind uint8
+
+// The kinds of requests.
+const (
+	Access      RequestKind = iota // GDPR article 15
+	Portability                    // article 20
+	Erase                          // article 17
+	Rectify                        // article 16
+	Restrict                       // article 18
+	Unrestrict                     // article 18(3)
+	// RequestKinds is their number.
+	RequestKinds
+)
+
+var requestNames = [RequestKinds]string{"access", "portability", "erase", "rectify", "restrict", "unrestrict"}
+
+// String is the kind as requests and metrics write it.
+func (k RequestKind) String() string { return requestNames[k] }
+
+// Stops reports whether the request is in force from the moment it is read, whatever
+// its date, as decisions that stop a purpose are.
+func (k RequestKind) Stops() bool { return k == Erase || k == Restrict }
+
+// Request is what a data subject asks for.
+type Request struct {
+	Subject   ID
+	RequestID string // chosen by who sends it
+	Kind      RequestKind
+	Time      Instant       // its own timestamp; Never where it could not be read
+	Arrival   Instant       // the broker's timestamp; Never where unknown (files)
+	Traits    []TraitUpdate // of Rectify: the right values; valid until the decoder's next record
+	Source    Position
+}
+
+// Effective is the instant that orders requests among themselves and with decisions:
+// the earlier of timestamp and arrival.
+func (q *Request) Effective() Instant { return min(q.Time, q.Arrival) }
+
+// RequestStatus says how far a request is.
+type RequestStatus uint8
+
+// The statuses of a request.
+const (
+	Received   RequestStatus = iota // of access and portability: it waits to be handed over
+	InProgress                      // of erasure: decided and published; physical removal is under way
+	Completed
+	Failed
+	// RequestStatuses is their number.
+	RequestStatuses
+)
+
+var requestStatusNames = [RequestStatuses]string{"received", "in_progress", "completed", "failed"}
+
+// String is the status as results and metrics write it.
+func (s RequestStatus) String() string { return requestStatusNames[s] }
+
+// IsOpen reports whether something is still to be done.
+func (s RequestStatus) IsOpen() bool { return s == Received || s == InProgress }
