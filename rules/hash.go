@@ -19,6 +19,7 @@ func (k *compiler) hash(drafts []*ruleDraft) string {
 	}
 	for _, p := range k.set.purposes {
 		fmt.Fprintf(h, "purpose %q %q %s %t %d %d %d %q %q\n", p.Key, p.Description, p.Basis, p.DirectMarketing, p.ConsentExpiresAfter, p.Retention, p.MinAge, p.BirthdateTrait, p.Output)
+		hashInformation(h, &p)
 	}
 	k.hashData(h)
 	for _, r := range slices.SortedFunc(slices.Values(drafts), k.byKey) {
@@ -27,6 +28,14 @@ func (k *compiler) hash(drafts []*ruleDraft) string {
 		fmt.Fprintf(h, "segment %q %q %q %q %q %s\n", c.key, c.name, c.description, k.set.purposes[c.purpose].Key, infers, r.meaning(c))
 	}
 	return hex.EncodeToString(h.Sum(nil))
+}
+
+// hashInformation adds what a purpose says for people, if it says any.
+func hashInformation(h hash.Hash, p *Purpose) {
+	told := fmt.Sprintf("%q %q %q %q %q %q %t %q", p.NoticeVersion, p.OldestNoticeVersion, p.Recipients, p.DataUse, p.LegitimateInterest, p.LegalReference, p.SignificantEffect, p.Safeguards)
+	if nothing := `"" "" [] "" "" "" false ""`; told != nothing {
+		fmt.Fprintf(h, "information %s\n", told)
+	}
 }
 
 func (k *compiler) byKey(a, b *ruleDraft) int {

@@ -20,6 +20,24 @@ purposes:
     min_age: 16
     birthdate_trait: birthdate
     output: health
+    notice_version: "2026-06"
+    oldest_notice_version: 2026-03
+    recipients:
+      - Mail House
+      - {name: Print Ltd, contact: privacy@print.example}
+    data_use: marketing.communications.email
+    significant_effect: true
+    safeguards: Write to appeals@shop.example and a person decides
+  - key: fraud
+    description: Keep fraud away from you
+    lawful_basis: legitimate_interests
+    legitimate_interest: Keeping fraud away from the shop
+    retention: 30d
+  - key: recalls
+    description: Tell you when a product is recalled
+    lawful_basis: legal_obligation
+    legal_reference: Regulation (EU) 2023/988, article 35
+    retention: 30d
 data:
   - field: properties.diagnosis
     category: user.health_and_medical
@@ -71,6 +89,13 @@ func TestSchemaRefusesWhatCheckRefuses(t *testing.T) {
 		"segments: [{key: a, purpose: a, when: x, cooldown: soon}]",
 		"segments: [{key: a, purpose: a, when: x, min_dwell: 3 days}]",
 		"segments: [{key: a, purpose: a, when: x, dwell: 3d}]",
+		"purposes: [{key: a, description: d, lawful_basis: consent, retention: 30d, notice_version: two words}]",
+		"purposes: [{key: a, description: d, lawful_basis: consent, retention: 30d, oldest_notice_version: 2026-03}]",
+		"purposes: [{key: a, description: d, lawful_basis: consent, retention: 30d, recipients: [{contact: x}]}]",
+		"purposes: [{key: a, description: d, lawful_basis: consent, retention: 30d, data_use: selling}]",
+		"purposes: [{key: a, description: d, lawful_basis: consent, retention: 30d, significant_effect: maybe}]",
+		"purposes: [{key: a, description: d, lawful_basis: consent, retention: 30d, safeguards: s}]",
+		"purposes: [{key: a, description: d, lawful_basis: consent, retention: 30d, default: granted}]",
 		"purposes: [{key: a, description: d, lawful_basis: consent, retention: 30d, min_age: 16}]",
 		"purposes: [{key: a, description: d, lawful_basis: consent, retention: 30d, birthdate_trait: b}]",
 		"purposes: [{key: a, description: d, lawful_basis: consent, retention: 30d, min_age: sixteen, birthdate_trait: b}]",

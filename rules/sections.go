@@ -182,7 +182,8 @@ func (l *loader) duration(o object, field string) time.Duration {
 	return time.Duration(micros) * time.Microsecond
 }
 
-var purposeFields = []string{"key", "description", "lawful_basis", "direct_marketing", "consent_expires_after", "retention", "min_age", "birthdate_trait", "output"}
+var purposeFields = []string{"key", "description", "lawful_basis", "direct_marketing", "consent_expires_after", "retention", "min_age", "birthdate_trait", "output",
+	"notice_version", "oldest_notice_version", "recipients", "data_use", "legitimate_interest", "legal_reference", "significant_effect", "safeguards"}
 
 func (s *sections) readPurpose(l *loader, v yamlValue) {
 	o, ok := l.object(v, "purpose", purposeFields)
@@ -206,6 +207,7 @@ func (s *sections) readPurpose(l *loader, v yamlValue) {
 	if p.Output = l.text(o, "output"); p.Output != "" && !outputKey.MatchString(p.Output) {
 		l.errorf(o.at("output"), "'%s' cannot be part of a topic's name: write a lower-case letter, then lower-case letters, digits, _ and -, at most 32", p.Output)
 	}
+	l.information(o, &p)
 	if ok && s.uniqueFold(l, p) {
 		s.purposes = append(s.purposes, p)
 	}

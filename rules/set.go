@@ -38,6 +38,12 @@ func (b LawfulBasis) NeedsConsent() bool { return b <= ExplicitConsent }
 // 21(1); direct marketing is ended whatever the basis, article 21(2)).
 func (b LawfulBasis) EndedByObjection() bool { return b == PublicTask || b == LegitimateInterests }
 
+// Recipient is somebody to whom memberships are disclosed (GDPR article 4(9)).
+type Recipient struct {
+	Name    string `json:"name"`
+	Contact string `json:"contact,omitempty"`
+}
+
 // Purpose is a declared purpose of processing.
 type Purpose struct {
 	Key                 string
@@ -46,11 +52,21 @@ type Purpose struct {
 	DirectMarketing     bool
 	ConsentExpiresAfter time.Duration // 0: decisions do not expire by age
 	Retention           time.Duration
-	MinAge              int        // years a subject must be old; 0: no limit
-	BirthdateTrait      string     // top-level trait with the birthdate, where MinAge is set
-	Output              string     // "" or the word in <group>-<output>-changes and -members
-	Segments            []int      // indices into Set.Segments, in decision order
-	Traits              *FieldNode // what this purpose's rules read of traits: children by top-level key; nil: nothing
+	MinAge              int    // years a subject must be old; 0: no limit
+	BirthdateTrait      string // top-level trait with the birthdate, where MinAge is set
+	Output              string // "" or the word in <group>-<output>-changes and -members
+
+	NoticeVersion       string      // of the notice that consents given now should refer to; "": not said
+	OldestNoticeVersion string      // consents that refer to an earlier one (by string comparison), or to none, no longer count; "": all do
+	Recipients          []Recipient // who is given the memberships, as declared
+	DataUse             string      // fideslang's data use; "": not said
+	LegitimateInterest  string      // the interest pursued, where that is the basis (GDPR article 13(1)(d))
+	LegalReference      string      // the law behind LegalObligation and PublicTask (GDPR article 6(3))
+	SignificantEffect   bool        // membership alone decides what affects people significantly (GDPR article 22)
+	Safeguards          string      // against that (GDPR article 22(3)); never empty where SignificantEffect is set
+
+	Segments []int      // indices into Set.Segments, in decision order
+	Traits   *FieldNode // what this purpose's rules read of traits: children by top-level key; nil: nothing
 }
 
 // Set is a compiled rule set: immutable, safe for concurrent use, swapped whole.

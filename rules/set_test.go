@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/segmentd/segmentd/state/subject"
@@ -176,6 +177,29 @@ func TestHashIsOfMeaning(t *testing.T) {
 	}
 	if (ruleSource{rules: lets.rules, lets: lets.lets, retention: time.Hour}).compile(t).Hash == base {
 		t.Error("the same hash with another retention")
+	}
+}
+
+// Whatever a purpose says for people is part of what a rule set is.
+func TestHashIsOfInformation(t *testing.T) {
+	seen := map[string]string{}
+	for _, said := range []string{
+		"lawful_basis: consent", "lawful_basis: consent, notice_version: 2026-03", "lawful_basis: consent, notice_version: 2026-06",
+		"lawful_basis: consent, notice_version: 2026-06, oldest_notice_version: 2026-03", "lawful_basis: consent, recipients: [r]",
+		"lawful_basis: consent, recipients: [r, s]", "lawful_basis: consent, recipients: [{name: r, contact: s}]", "lawful_basis: consent, data_use: sales",
+		"lawful_basis: consent, significant_effect: true, safeguards: s", "lawful_basis: consent, significant_effect: true, safeguards: t",
+		"lawful_basis: legitimate_interests", "lawful_basis: legitimate_interests, legitimate_interest: i",
+		"lawful_basis: legal_obligation", "lawful_basis: legal_obligation, legal_reference: l",
+	} {
+		text := "purposes: [{key: p, description: d, retention: 30d, " + said + "}]\nsegments: [{key: s, purpose: p, when: traits.x == 1}]"
+		set, problems := Load(fstest.MapFS{"rules.yaml": {Data: []byte(text)}})
+		if set == nil {
+			t.Fatalf("%v in %s", problems, text)
+		}
+		if same, again := seen[set.Hash]; again {
+			t.Errorf("one hash of %s and %s", same, said)
+		}
+		seen[set.Hash] = said
 	}
 }
 

@@ -123,6 +123,8 @@ func samePolicy(from *Set, p *Purpose) bool {
 	}
 	policy := func(p Purpose) Purpose {
 		p.Description, p.Retention, p.Output, p.Segments, p.Traits = "", 0, "", nil, nil
+		p.NoticeVersion, p.Recipients, p.DataUse = "", nil, ""
+		p.LegitimateInterest, p.LegalReference, p.SignificantEffect, p.Safeguards = "", "", false, ""
 		return p
 	}
 	return reflect.DeepEqual(policy(from.Purposes[i]), policy(*p))

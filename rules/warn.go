@@ -8,6 +8,7 @@ func (c *checker) warnings(set *Set, of func(exprPlace) *formula) {
 		}
 	}
 	c.warnAges()
+	c.warnInformation()
 	if set != nil {
 		c.warnUnbounded(set, of)
 	}
