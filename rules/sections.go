@@ -294,6 +294,8 @@ func (l *loader) category(o object, field string) string {
 	text := l.text(o, field)
 	if text != "" && !category.MatchString(text) {
 		l.errorf(o.at(field), "'%s' is no category: write a fideslang key such as user.health_and_medical", text)
+	} else if text != "" {
+		l.warnUnknownKey(o.at(field), "category", text, dataCategories)
 	}
 	return text
 }

@@ -53,6 +53,7 @@ func (l *loader) inferred(o object) []string {
 			l.errorf(item.spot(), "an entry of 'infers' must be a category, a fideslang key such as user.health_and_medical")
 			continue
 		}
+		l.warnUnknownKey(item.spot(), "category", item.node.Value, dataCategories)
 		categories = append(categories, item.node.Value)
 	}
 	return categories
