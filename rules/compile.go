@@ -32,6 +32,8 @@ type ruleDraft struct {
 	leaves  map[*leafDraft]bool
 	traits  map[string]bool  // top-level traits it reads
 	names   map[pattern]bool // of events it names, also where the answer turned out not to depend on them
+	fields  map[string]bool  // paths that it reads, likewise
+	lists   map[string]bool  // keys of lists it names
 	turns   []nextFn
 	turning map[string]bool // what turns already has
 
@@ -73,8 +75,8 @@ func compileSet(c *checked) (*Set, []exprError) {
 func (k *compiler) rule(i int) *ruleDraft {
 	r := &ruleDraft{
 		segment: i,
-		names:   make(map[pattern]bool),
-		refs:    make(map[string]bool), leaves: make(map[*leafDraft]bool), traits: make(map[string]bool), turning: make(map[string]bool),
+		names:   make(map[pattern]bool), fields: make(map[string]bool), lists: make(map[string]bool),
+		refs: make(map[string]bool), leaves: make(map[*leafDraft]bool), traits: make(map[string]bool), turning: make(map[string]bool),
 	}
 	s := &scope{compiler: k, rule: r, let: -1}
 	c := &k.set.segments[i]
@@ -158,7 +160,7 @@ func (k *compiler) reportCycle(drafts []*ruleDraft, order []int) {
 
 // assemble makes the set of compiled rules.
 func (k *compiler) assemble(drafts []*ruleDraft, order []int) (*Set, []exprError) {
-	s := &Set{Revision: k.set.revision, Purposes: slices.Clone(k.set.purposes), Fields: k.fields.fields, lists: k.set.lists}
+	s := &Set{Revision: k.set.revision, Purposes: slices.Clone(k.set.purposes), Fields: k.fields.fields, lists: k.set.lists, catalogue: k.set.fields}
 	k.assembleLeaves(s)
 	positions := make(map[string]int, len(order))
 	for at, i := range order {
@@ -212,7 +214,7 @@ func (k *compiler) assembleSegment(s *Set, r *ruleDraft) {
 		Key: c.key, ID: hash32(c.key), Name: c.name, Description: c.description, Purpose: c.purpose, Infers: c.infers, When: c.when,
 		StayWhile: c.stayWhile, MinDwell: c.minDwell, Cooldown: c.cooldown,
 		when: r.when.truth, stay: r.stay.truth, turns: r.turns, marks: r.marks, cooling: mark{key: r.cooling}, meaning: r.meaning(c),
-		whenShown: r.whenShown, stayShown: r.stayShown,
+		whenShown: r.whenShown, stayShown: r.stayShown, Reads: r.allReads(),
 	}
 	for d := range r.leaves {
 		seg.Leaves = append(seg.Leaves, d.index)

@@ -143,9 +143,10 @@ func (s *scope) eventField(root string, keys []string) node {
 
 // rawField reads a field of an event as it was decoded.
 func (s *scope) rawField(root string, keys []string) node {
-	slot := s.fields.slot(root, keys)
+	slot, path := s.fields.slot(root, keys), pathText(root, keys)
+	s.rule.fields[path] = true
 	n := node{
-		text: pathText(root, keys), slot: slot,
+		text: path, slot: slot,
 		value: func(v *View) subject.Value { return *v.scratch.field(slot) },
 		truth: func(v *View) bool { return v.scratch.field(slot).IsTrue() },
 	}
@@ -160,6 +161,7 @@ func (s *scope) trait(keys []string) node {
 	s.rule.traits[keys[0]] = true
 	s.rule.outliner.reads().trait = keys[0]
 	text := pathText("traits", keys)
+	s.rule.fields[text] = true
 	first, rest := keys[0], keys[1:]
 	if len(rest) == 0 {
 		return valued(text, func(v *View) subject.Value { return v.Purpose.Trait(first) })

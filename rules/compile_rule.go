@@ -80,6 +80,7 @@ func (s *scope) listCall(e ast.Expr) node {
 	if l == nil {
 		return s.fail(e, fmt.Sprintf("unknown list %q", key))
 	}
+	s.rule.lists[key] = true
 	return judged("list("+strconv.Quote(key)+")", func(v *View) bool {
 		_, in := l.members[v.Subject.Value]
 		return in

@@ -26,7 +26,7 @@ var dataUses = strings.Fields(`
 	sales third_party_sharing third_party_sharing.legal_obligation train_ai_system`)
 
 // dataCategories are the categories of data that fideslang names (its
-// data_categories.csv, by fides_key), with those that specialCategory knows
+// data_categories.csv, by fides_key), with those that SpecialCategory knows
 // beside them.
 var dataCategories = strings.Fields(`
 	system system.authentication system.operations user user.account user.account.settings user.account.username

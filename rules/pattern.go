@@ -24,10 +24,13 @@ func (p pattern) matches(name string) bool {
 	return name == p.text
 }
 
-// String writes the pattern as the language does, in quotes.
-func (p pattern) String() string {
+// argument is the pattern as events() takes it.
+func (p pattern) argument() string {
 	if p.prefix {
-		return strconv.Quote(p.text + "*")
+		return p.text + "*"
 	}
-	return strconv.Quote(p.text)
+	return p.text
 }
+
+// String writes the pattern as the language does, in quotes.
+func (p pattern) String() string { return strconv.Quote(p.argument()) }

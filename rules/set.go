@@ -82,10 +82,11 @@ type Set struct {
 	Leaves   []Leaf
 	Fields   Fields
 
-	index   index
-	uses    []use // what CompareSample compares
-	lists   map[string]*list
-	sources map[string][]byte // the files it was loaded from, by slash-separated name
+	index     index
+	uses      []use // what CompareSample compares
+	lists     map[string]*list
+	catalogue []dataField
+	sources   map[string][]byte // the files it was loaded from, by slash-separated name
 }
 
 // Segment is one compiled rule.
@@ -97,8 +98,9 @@ type Segment struct {
 	Purpose     int // index into Set.Purposes
 	Infers      []string
 	When        string // source text
-	Dependents  []int  // segments that name this one with segment()
-	Leaves      []int  // that it reads, indices into Set.Leaves
+	Reads       Reads
+	Dependents  []int // segments that name this one with segment()
+	Leaves      []int // that it reads, indices into Set.Leaves
 
 	StayWhile string        // source text; "": none
 	MinDwell  time.Duration // once in, stay at least so long

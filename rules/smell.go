@@ -22,7 +22,7 @@ func (c *checker) warnSpecialFields() {
 		if d.considered {
 			continue
 		}
-		if specialCategory(d.category) {
+		if SpecialCategory(d.category) {
 			c.warnf(d.at, "the category %s of %s is special (GDPR articles 9 and 10): write special: true, or special: false if it is none of it", d.category, d.path)
 			continue
 		}

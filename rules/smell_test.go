@@ -57,7 +57,7 @@ func TestWordsOfNames(t *testing.T) {
 // and their words to be writable: what wordsOf never gives matches nothing.
 func TestSmellsAreSpecial(t *testing.T) {
 	for _, kind := range smellKinds {
-		if !specialCategory(kind.category) {
+		if !SpecialCategory(kind.category) {
 			t.Errorf("%s is not special", kind.category)
 		}
 		for _, p := range kind.patterns {
@@ -69,7 +69,7 @@ func TestSmellsAreSpecial(t *testing.T) {
 		}
 	}
 	for key, special := range map[string]bool{"user.health": true, "user.health_and_medical.genetic": true, "user.healthy": false, "user.contact": false} {
-		if specialCategory(key) != special {
+		if SpecialCategory(key) != special {
 			t.Errorf("%s: %t", key, !special)
 		}
 	}

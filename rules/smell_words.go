@@ -94,9 +94,10 @@ func smellPatterns(text string) (patterns []smellPattern) {
 	return patterns
 }
 
-// specialCategory reports whether a fideslang key is of a special category, as
+// SpecialCategory reports whether a fideslang key is of a special category (GDPR
+// articles 9 and 10), as
 // it is or as fideslang 3.2 renamed it.
-func specialCategory(key string) bool {
+func SpecialCategory(key string) bool {
 	for _, special := range []string{"user.health_and_medical", "user.health", "user.biometric", "user.biometrics", "user.criminal_history",
 		"user.demographic.sexual_orientation", "user.demographic.religious_belief", "user.demographic.philosophical_belief",
 		"user.demographic.political_opinion", "user.demographic.union_membership", "user.demographic.race_ethnicity"} {
