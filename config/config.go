@@ -51,6 +51,8 @@ type Config struct {
 	HTTP       HTTP       `yaml:"http"`
 	Metrics    Metrics    `yaml:"metrics"`
 	Log        Log        `yaml:"log"`
+	Controller Controller `yaml:"controller"`
+	Privacy    Privacy    `yaml:"privacy"`
 
 	origins  map[string]string // path → the source that gave the value, where it is no default
 	warnings []string          // of loading
@@ -228,6 +230,49 @@ type Log struct {
 	Format string `yaml:"format" default:"text" allowed:"json|text"`
 	// Least level that is written.
 	Level string `yaml:"level" default:"info" allowed:"debug|info|warn|error"`
+}
+
+// Controller is who decides what for and how data are processed (GDPR articles 4(7), 13(1), 30(1)(a)): for the record
+// of processing and the notice, `segmentd record` and `segmentd notice`.
+type Controller struct {
+	// Name of the company, authority or person.
+	Name string `yaml:"name"`
+	// Postal address.
+	Address string `yaml:"address"`
+	// How subjects reach the controller: an e-mail address, a telephone number, a page.
+	Contact string `yaml:"contact"`
+	// How to reach the data protection officer, where there is one.
+	DPO string `yaml:"dpo"`
+	// Name and contact of the representative in the Union, where the controller is outside of it (article 27).
+	Representative string `yaml:"representative"`
+	// Country of the controller's main establishment.
+	Country string `yaml:"country"`
+}
+
+// Privacy is what the record of processing and the notice say beyond the rules. Words of yours are shown as they are.
+type Privacy struct {
+	// Whom the data are about, in fideslang's keys of data subjects.
+	DataSubjects []string `yaml:"data_subjects" default:"customer"`
+	// Where the data come from, in words (article 14(2)(f)), such as `what you do in our shop and app`.
+	Sources string `yaml:"sources"`
+	// How to withdraw a consent, in words (article 13(2)(c)).
+	Withdrawal string `yaml:"withdrawal"`
+	// The supervisory authority to complain to, with its contact (article 13(2)(d)).
+	Authority string `yaml:"authority"`
+	// Security measures around segmentd, in words (article 30(1)(g)); its own are in the record anyway.
+	Security string `yaml:"security"`
+	// Transfers out of the Union or to international organisations (article 30(1)(e)); none are stated by default.
+	Transfers []Transfer `yaml:"transfers"`
+}
+
+// Transfer is one transfer of memberships to a third country or international organisation.
+type Transfer struct {
+	// Who receives them there.
+	Recipient string `yaml:"recipient"`
+	// The country or organisation.
+	Country string `yaml:"country"`
+	// What protects them there: an adequacy decision, standard contractual clauses, …
+	Safeguards string `yaml:"safeguards"`
 }
 
 // OwnTopics are the names of the topics a group owns.

@@ -52,6 +52,7 @@ func (v *validator) run() []Problem {
 	v.secret()
 	v.security()
 	v.listener()
+	v.privacy()
 	v.rest()
 	return v.problems
 }
@@ -208,6 +209,26 @@ func (v *validator) secret() {
 		}
 	case v.lacks(NeedSecret) && !c.Embedded && len(c.Kafka.Brokers) > 0:
 		v.add("", "%v", errNoSecret)
+	}
+}
+
+// subjectKey is what fideslang allows for a key.
+var subjectKey = regexp.MustCompile(`^[a-zA-Z0-9_.<>-]+$`)
+
+// privacy checks what the record of processing says beyond the rules.
+func (v *validator) privacy() {
+	for i, key := range v.cfg.Privacy.DataSubjects {
+		if !subjectKey.MatchString(key) {
+			v.add(indexPath("privacy.data_subjects", i), "%q is no key; allowed: letters, digits, '_', '.', '<', '>' and '-', as in customer", key)
+		}
+	}
+	for i, t := range v.cfg.Privacy.Transfers {
+		path := indexPath("privacy.transfers", i)
+		for _, part := range []struct{ key, value string }{{"recipient", t.Recipient}, {"country", t.Country}, {"safeguards", t.Safeguards}} {
+			if part.value == "" {
+				v.missing(path+"."+part.key, "empty; a transfer names its recipient, its country and its safeguards (GDPR article 30(1)(e))")
+			}
+		}
 	}
 }
 
