@@ -113,7 +113,7 @@ func (s *Store) writeBatch(space keyspace, b *batch) (err error) {
 		}
 	}
 	for key, value := range b.values {
-		w.put(w.recordKey(space, key), value)
+		w.value(space, key, value)
 	}
 	for t, armed := range b.timers {
 		if !armed {
@@ -147,9 +147,22 @@ type txnWriter struct {
 	err     error
 }
 
-func (w *txnWriter) recordKey(space keyspace, key Key) []byte {
+// value writes a record or a dossier; nil removes whichever has that key: no two do.
+func (w *txnWriter) value(space keyspace, key Key, value []byte) {
+	switch {
+	case value == nil:
+		w.remove(w.keyOf(space, kindRecord, key))
+		w.remove(w.keyOf(space, kindDossier, key))
+	case isDossier(value):
+		w.set(w.keyOf(space, kindDossier, key), value)
+	default:
+		w.set(w.keyOf(space, kindRecord, key), value)
+	}
+}
+
+func (w *txnWriter) keyOf(space keyspace, kind byte, key Key) []byte {
 	at := len(w.keys)
-	w.keys = space.appendRecord(w.keys, key)
+	w.keys = space.appendKey(w.keys, kind, key)
 	return w.keys[at:len(w.keys):len(w.keys)]
 }
 

@@ -21,6 +21,7 @@ type Key [KeyBytes]byte
 // What the keyed hash is taken of begins with one of these bytes, so that no
 // use of it can be taken for another. Ids begin with their type (0, 1).
 const (
+	domainDossier     = 0xfc // and 0xfd: by the id's type
 	domainLog         = 0xfe
 	domainFingerprint = 0xff
 )
@@ -41,6 +42,13 @@ func NewKeyer(secret []byte) *Keyer {
 // Key returns the key of a subject.
 func (k *Keyer) Key(id subject.ID) (key Key) {
 	copy(key[:], k.hash(byte(id.Type), id.Value))
+	return key
+}
+
+// DossierKey returns the key of a subject's dossier. It has nothing to do with that
+// of its record.
+func (k *Keyer) DossierKey(id subject.ID) (key Key) {
+	copy(key[:], k.hash(domainDossier+byte(id.Type), id.Value))
 	return key
 }
 
@@ -65,13 +73,15 @@ func (k *Keyer) hash(domain byte, text string) []byte {
 //
 //	<partition 4> 'm' <name>                    of the partition: its position, the values of fixed keys
 //	<partition 4> 'r' <subject key 16>          the subject's record, as on the changelog
+//	<partition 4> 'd' <dossier key 16>          the subject's dossier, likewise
 //	<partition 4> 't' <instant 8> <subject key 16>   a timer; the value is empty
 //
 // The instant is stored with its sign bit flipped, which sorts negative ones first.
 const (
-	kindMeta   = 'm'
-	kindRecord = 'r'
-	kindTimer  = 't'
+	kindMeta    = 'm'
+	kindRecord  = 'r'
+	kindDossier = 'd'
+	kindTimer   = 't'
 
 	partitionKeyBytes = 4
 	recordKeyBytes    = partitionKeyBytes + 1 + KeyBytes
@@ -110,8 +120,11 @@ func (k keyspace) prefix(kind ...byte) []byte {
 
 func (k keyspace) meta(name string) []byte { return append(k.prefix(kindMeta), name...) }
 
-func (k keyspace) appendRecord(b []byte, key Key) []byte {
-	b = append(binary.BigEndian.AppendUint32(b, uint32(k)), kindRecord)
+func (k keyspace) appendRecord(b []byte, key Key) []byte { return k.appendKey(b, kindRecord, key) }
+
+// appendKey appends the key of a record or a dossier.
+func (k keyspace) appendKey(b []byte, kind byte, key Key) []byte {
+	b = append(binary.BigEndian.AppendUint32(b, uint32(k)), kind)
 	return append(b, key[:]...)
 }
 
@@ -133,8 +146,10 @@ func timerOf(b []byte) (t timer, ok bool) {
 }
 
 // recordOf reads the subject's key from a record key; ok is false if it is none.
-func recordOf(b []byte) (key Key, ok bool) {
-	if len(b) != recordKeyBytes || b[partitionKeyBytes] != kindRecord {
+func recordOf(b []byte) (key Key, ok bool) { return keyOfKind(b, kindRecord) }
+
+func keyOfKind(b []byte, kind byte) (key Key, ok bool) {
+	if len(b) != recordKeyBytes || b[partitionKeyBytes] != kind {
 		return Key{}, false
 	}
 	return Key(b[partitionKeyBytes+1:]), true

@@ -9,7 +9,7 @@ import (
 
 // batch is what will be written to Badger together.
 type batch struct {
-	values     map[Key][]byte    // encoded records; nil: removed
+	values     map[Key][]byte    // encoded records and dossiers; nil: removed
 	timers     map[timer]bool    // set or removed
 	fixed      map[string][]byte // by fixed key; nil: removed
 	position   []byte            // encoded; nil: unchanged
@@ -102,7 +102,7 @@ func (o *overlay) nudge() {
 	}
 }
 
-// get returns the encoded record of a key; found with a nil value: it was removed.
+// get returns the encoded record or dossier of a key; found with a nil value: it was removed.
 func (o *overlay) get(key Key) (value []byte, found bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -37,6 +37,8 @@ type Partition struct {
 	dirty   []*entry
 	values  []Dirty
 
+	dossiers dossiers // dirty
+
 	// What firing timers did to them: passed belongs to dirty records and is
 	// committed with them, stale does not and may be written at any time.
 	passed []timer
@@ -59,10 +61,10 @@ type timerChange struct {
 	armed bool
 }
 
-// Dirty is a record to be written to the changelog.
+// Dirty is a record or a dossier to be written to the changelog.
 type Dirty struct {
 	Key   Key
-	Value []byte
+	Value []byte // nil: a tombstone
 }
 
 // Stats are figures of one partition.
@@ -258,11 +260,11 @@ func (p *Partition) countNew(key Key) error {
 	return err
 }
 
-// DirtyCount is the number of records put since the last Commit or Reset.
-func (p *Partition) DirtyCount() int { return len(p.dirty) }
+// DirtyCount is the number of records and dossiers put since the last Commit or Reset.
+func (p *Partition) DirtyCount() int { return len(p.dirty) + len(p.dossiers.dirty) }
 
-// Dirty returns the records put since the last Commit, encoded, in the order in
-// which they were first put. The slice is valid until the next call of Dirty,
+// Dirty returns the records, and then the dossiers, put since the last Commit,
+// encoded, in the order in which they were first put. The slice is valid until the next call of Dirty,
 // Commit or Reset, the values for good.
 func (p *Partition) Dirty() []Dirty {
 	p.values = p.values[:0]
@@ -273,6 +275,7 @@ func (p *Partition) Dirty() []Dirty {
 		}
 		p.values = append(p.values, Dirty{e.key, e.value})
 	}
+	p.values = append(p.values, p.dossiers.dirty...)
 	return p.values
 }
 
@@ -350,6 +353,7 @@ func (p *Partition) settle() {
 	}
 	clear(p.values)
 	p.dirty, p.values, p.passed = p.dirty[:0], p.values[:0], p.passed[:0]
+	p.dossiers.clear()
 	if p.subjects >= 0 {
 		p.subjects += p.added
 	}
@@ -373,6 +377,7 @@ func (p *Partition) forget() {
 	p.cache.clear()
 	clear(p.dirty)
 	clear(p.values)
+	p.dossiers.clear()
 	p.dirty, p.values, p.passed, p.stale = p.dirty[:0], p.values[:0], p.passed[:0], p.stale[:0]
 	p.added, p.subjects, p.absent, p.unsaved = 0, -1, Key{}, nil
 	p.window.clear()

@@ -15,7 +15,7 @@ import (
 )
 
 // Restore applies one record of the changelog, in its order; a nil value is a
-// tombstone. Key and value are not kept. Nothing must be dirty. What is
+// tombstone, of a record or of a dossier. Key and value are not kept. Nothing must be dirty. What is
 // restored can be read at once; it is written behind, without a position until
 // RestoreDone. A key that is neither a subject's nor one of the fixed ones, and
 // a value that is no record, are errors.
@@ -29,7 +29,14 @@ func (p *Partition) Restore(key, value []byte) error {
 		return fmt.Errorf("restore partition %d: a changelog key of %d bytes: %w", p.id, len(key), ErrRecord)
 	}
 	next := subject.Never
-	if value != nil {
+	switch {
+	case value == nil:
+	case isDossier(value):
+		if _, err := DecodeDossier(value); err != nil {
+			return fmt.Errorf("restore partition %d: %w", p.id, err)
+		}
+		value = bytes.Clone(value)
+	default:
 		r, err := p.decoder.Peek(value)
 		if err != nil {
 			return fmt.Errorf("restore partition %d: %w", p.id, err)
@@ -128,24 +135,14 @@ func (p *Partition) Each(f func(*subject.Record) error) error {
 
 // each passes every committed record's key and encoding to f, in order of key.
 func (p *Partition) each(f func(Key, []byte) error) error {
-	if err := p.Flush(context.Background()); err != nil {
-		return err
-	}
-	prefix := p.space.prefix(kindRecord)
-	return p.store.scan(prefix, prefix, func(item *badger.Item) (bool, error) {
-		key, ok := recordOf(item.Key())
-		if !ok {
-			return false, p.readError(ErrDamaged)
-		}
-		return true, item.Value(func(b []byte) error { return f(key, b) })
-	})
+	return p.eachOf(kindRecord, f)
 }
 
 // ErrTimers means that the image breaks the INVARIANT on timers.
 var ErrTimers = errors.New("a record's timer is missing")
 
-// Digest returns the SHA-256 of all committed records in order of key: two
-// images with equal digests answer alike. Timers are checked (ErrTimers) and
+// Digest returns the SHA-256 of all committed records and dossiers, each in order
+// of key: two images with equal digests answer alike. Timers are checked (ErrTimers) and
 // not digested: they are hints, of which one image may have more than another.
 func (p *Partition) Digest() (string, error) {
 	if err := p.Flush(context.Background()); err != nil {
@@ -156,7 +153,14 @@ func (p *Partition) Digest() (string, error) {
 		return "", err
 	}
 	h, d := sha256.New(), Decoder{}
-	var size [8]byte
+	add := func(key Key, value []byte) error {
+		var size [8]byte
+		binary.BigEndian.PutUint64(size[:], uint64(len(value)))
+		h.Write(key[:])
+		h.Write(size[:])
+		h.Write(value)
+		return nil
+	}
 	err = p.each(func(key Key, value []byte) error {
 		r, err := d.Peek(value)
 		if err != nil {
@@ -165,12 +169,11 @@ func (p *Partition) Digest() (string, error) {
 		if at, ok := earliest[key]; r.Due() != subject.Never && (!ok || at > r.Due()) {
 			return fmt.Errorf("partition %d: %w", p.id, ErrTimers)
 		}
-		binary.BigEndian.PutUint64(size[:], uint64(len(value)))
-		h.Write(key[:])
-		h.Write(size[:])
-		h.Write(value)
-		return nil
+		return add(key, value)
 	})
+	if err == nil {
+		err = p.eachOf(kindDossier, add)
+	}
 	return hex.EncodeToString(h.Sum(nil)), err
 }
 
