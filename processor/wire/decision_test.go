@@ -1,8 +1,10 @@
 package wire
 
 import (
+	"strings"
 	"testing"
 
+	"github.com/segmentd/segmentd/processor/wire/mapping"
 	"github.com/segmentd/segmentd/state/subject"
 )
 
@@ -147,4 +149,65 @@ func TestRequests(t *testing.T) {
 	}
 	item := mustDecode(t, d, Requests, `{"type":"request","requestId":"r-1","anonymousId":"a1","request":"erase","timestamp":"?"}`)
 	diff(t, *item.Request, subject.Request{Subject: subject.ID{Type: subject.AnonymousID, Value: "a1"}, RequestID: "r-1", Kind: subject.Erase, Time: subject.Never, Arrival: testArrival})
+}
+
+// Whatever is wrong with its id, a request that protects its subject is in force.
+func TestRequestsThatStopNeedNoID(t *testing.T) {
+	d := NewDecoder(DecoderOptions{})
+	for id, wrong := range map[string]string{``: "requestId is missing", `"requestId":7,`: "requestId is a number, not a string",
+		`"requestId":"` + strings.Repeat("r", 513) + `",`: "requestId is longer than 512 bytes"} {
+		for kind := range subject.RequestKinds {
+			in := Input{Value: []byte(`{"type":"request","userId":"u1",` + id + `"request":"` + kind.String() + `"}`), Timestamp: testArrival,
+				Source: subject.Position{Topic: "requests", Partition: 3, Offset: 7}}
+			item, rejected := d.Decode(Requests, in)
+			if kind != subject.Erase && kind != subject.Restrict {
+				if rejected == nil || rejected.String() != "malformed: "+wrong {
+					t.Errorf("%s, %s: %v", kind, wrong, rejected)
+				}
+				continue
+			}
+			if rejected != nil {
+				t.Fatalf("%s, %s: %v", kind, wrong, rejected)
+			}
+			diff(t, []any{item.Request.RequestID, item.Request.Kind, item.Misunderstood}, []any{"requests:3:7", kind, wrong})
+		}
+	}
+}
+
+// The same of a mapping that cannot evaluate all.
+func TestMappedRequestsThatStop(t *testing.T) {
+	d := mappedDecoder(t, mapping.Request, DecoderOptions{}, map[string]string{"userId": "value.u", "requestId": "value.a + value.b", "request": "value.r"})
+	in := Input{Value: []byte(`{"u":"u1","a":1,"b":"x","r":"erase"}`), Timestamp: testArrival, Source: subject.Position{Topic: "requests", Partition: 3, Offset: 7}}
+	item, rejected := d.Decode(Requests, in)
+	if rejected != nil {
+		t.Fatal(rejected)
+	}
+	diff(t, []any{item.Request.RequestID, item.Request.Kind, item.Misunderstood}, []any{"requests:3:7", subject.Erase, "map.requestId: column 9: + does not take a number and a string"})
+	in.Value = []byte(`{"u":"u1","a":1,"b":"x","r":"access"}`)
+	if _, rejected = d.Decode(Requests, in); rejected == nil || rejected.Reason != BadMapping {
+		t.Errorf("access: %v", rejected)
+	}
+}
+
+func TestProofsOfDecisions(t *testing.T) {
+	d := decisionDecoder()
+	long := strings.Repeat("é", 80)
+	for _, c := range []struct{ members, notice, method, record string }{
+		{`"status":"given","noticeVersion":"2026-03","method":"web_form","recordId":"r-1"`, "2026-03", "web_form", "r-1"},
+		{`"status":"withdrawn","noticeVersion":3,"method":"","recordId":null`, "", "", ""},
+		{`"status":"perhaps","method":"phone"`, "", "phone", ""},
+		{`"status":"given","noticeVersion":"` + long + `","method":"x` + long + `"`, long[:128], "x" + long[:126], ""},
+	} {
+		item := mustDecode(t, d, Decisions, `{"type":"decision","userId":"u1","purpose":"marketing",`+c.members+`}`)
+		got := item.Decisions[0]
+		diff(t, []string{got.NoticeVersion, got.Method, got.RecordID}, []string{c.notice, c.method, c.record})
+	}
+}
+
+// A mapping that cannot say what proves a decision leaves the decision as it is.
+func TestMappedProofsDecideNothing(t *testing.T) {
+	d := mappedDecoder(t, mapping.Decision, DecoderOptions{Purposes: []string{"marketing"}},
+		map[string]string{"userId": "value.u", "purpose": `"marketing"`, "status": `"given"`, "timestamp": "value.at", "noticeVersion": "value.n", "method": "value.n + value.u"})
+	item := mustDecode(t, d, Decisions, `{"u":"u1","n":3,"at":"2026-01-02T03:04:05Z"}`)
+	diff(t, []any{item.Decisions[0].Status, item.Decisions[0].NoticeVersion, item.Misunderstood}, []any{subject.Given, "", ""})
 }

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"strings"
+	"unicode/utf8"
 
 	"github.com/segmentd/segmentd/processor/wire/scan"
 	"github.com/segmentd/segmentd/state/subject"
@@ -83,7 +84,7 @@ func undeclared() *Reject { return &Reject{UnknownPurpose, "the rules declare no
 // readDecision reads what a decision says beside its subject and purpose; wrong
 // says what cannot be understood.
 func (d *Decoder) readDecision(in Input) (decided subject.Decision, wrong string) {
-	decided = subject.Decision{Arrival: arrival(in), Expires: subject.Never, Source: in.Source}
+	decided = d.proved(subject.Decision{Arrival: arrival(in), Expires: subject.Never, Source: in.Source})
 	status, rejected := d.text(fieldStatus)
 	if rejected != nil {
 		return decided, rejected.Detail
@@ -105,6 +106,30 @@ func (d *Decoder) readDecision(in Input) (decided subject.Decision, wrong string
 	}
 	decided.Expires, wrong = d.expires()
 	return decided, wrong
+}
+
+// proved adds what proves a decision. None is misunderstood for it: what is no text
+// is left out, and a text that is too long is cut.
+func (d *Decoder) proved(decided subject.Decision) subject.Decision {
+	decided.NoticeVersion, decided.Method, decided.RecordID = d.note(fieldNoticeVersion), d.note(fieldMethod), d.note(fieldRecordID)
+	return decided
+}
+
+// maxNoteBytes bounds what is kept of a text that nothing is decided by.
+const maxNoteBytes = 128
+
+func (d *Decoder) note(f field) string {
+	text, rejected := d.text(f)
+	if rejected != nil {
+		return ""
+	}
+	if len(text) > maxNoteBytes {
+		text = text[:maxNoteBytes]
+		for len(text) > 0 && !utf8.Valid(text) {
+			text = text[:len(text)-1]
+		}
+	}
+	return string(text)
 }
 
 func statusOf(text []byte) (status subject.Status, wrong string) {
@@ -162,8 +187,8 @@ func (d *Decoder) expires() (at subject.Instant, wrong string) {
 // refuse makes refusals of a decision that cannot be understood: for the
 // purposes it names, else for all. Arrival orders them.
 func (d *Decoder) refuse(in Input, id subject.ID, wrong string) (Item, *Reject) {
-	refusal := subject.Decision{Subject: id, Status: subject.Refused, Time: subject.Never, Arrival: arrival(in),
-		Expires: subject.Never, Source: in.Source}
+	refusal := d.proved(subject.Decision{Subject: id, Status: subject.Refused, Time: subject.Never, Arrival: arrival(in),
+		Expires: subject.Never, Source: in.Source})
 	d.decisions = d.decisions[:0]
 	named, all := d.namedPurposes()
 	if all {
@@ -232,7 +257,7 @@ func (d *Decoder) consentCall(in Input) (Item, *Reject) {
 		return d.refuse(in, id, wrong)
 	}
 	at, wrong := d.decisionTime(in, fieldTimestamp, fieldOriginalTimestamp)
-	base := subject.Decision{Subject: id, Time: at, Arrival: arrival(in), Expires: subject.Never, Source: in.Source}
+	base := d.proved(subject.Decision{Subject: id, Time: at, Arrival: arrival(in), Expires: subject.Never, Source: in.Source})
 	item := Item{Content: HasDecisions, Subject: id}
 	item.Misunderstood = d.decideCategories(base, preferences, wrong)
 	item.Decisions = d.decisions

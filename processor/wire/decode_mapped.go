@@ -39,6 +39,8 @@ func (d *Decoder) decodeMapped(kind Kind, in Input) (Item, *Reject) {
 		return Item{}, rejected
 	case failed != "" && kind == Decisions:
 		return d.misunderstood(in, failed)
+	case failed != "" && kind == Requests:
+		return d.protect(in, failed)
 	case failed != "":
 		return Item{}, &Reject{BadMapping, failed}
 	case kind == Decisions:
@@ -62,8 +64,14 @@ func (d *Decoder) rewrite(kind Kind, in Input) (failed string, rejected *Reject)
 	}
 	results, failures := d.mapped.evaluator.Eval(mapping.Record{Key: in.Key, Value: value, Headers: in.Headers})
 	for _, f := range failures {
-		if f.Key == fieldUserID.String() || f.Key == fieldAnonymousID.String() {
+		switch fieldOf([]byte(f.Key)) {
+		case fieldUserID, fieldAnonymousID:
 			return "", &Reject{BadMapping, f.Detail}
+		case fieldNoticeVersion, fieldMethod, fieldRecordID: // nothing is decided by them
+			continue
+		}
+		if failed == "" {
+			failed = f.Detail
 		}
 	}
 	d.env = envelope{}
@@ -75,9 +83,6 @@ func (d *Decoder) rewrite(kind Kind, in Input) (failed string, rejected *Reject)
 	}
 	if event != nil {
 		rejected = d.complete(in, event)
-	}
-	if len(failures) > 0 {
-		failed = failures[0].Detail
 	}
 	return failed, rejected
 }

@@ -42,6 +42,9 @@ func (d *Decoder) fromMixed(in Input, mode ceMode) (Item, *Reject) {
 }
 
 // readRequest decodes a request. As with decisions, none is rejected for its date.
+// One that stops something (erase, restrict) is in force whatever else is wrong with
+// it, as long as its subject and what it asks are certain: where its requestId cannot
+// be read, its source's position is its id.
 func (d *Decoder) readRequest(in Input) (Item, *Reject) {
 	id, rejected := d.subject(in)
 	if rejected != nil {
@@ -49,11 +52,15 @@ func (d *Decoder) readRequest(in Input) (Item, *Reject) {
 	}
 	at, _ := d.decisionTime(in, fieldTimestamp)
 	d.request = subject.Request{Subject: id, Time: at, Arrival: arrival(in), Source: in.Source}
-	if rejected = d.requestID(); rejected != nil {
-		return Item{}, rejected
-	}
 	if rejected = d.requestKind(); rejected != nil {
 		return Item{}, rejected
+	}
+	item := Item{Content: HasRequest, Subject: id, Request: &d.request}
+	switch rejected = d.requestID(); {
+	case rejected != nil && !d.request.Kind.Stops():
+		return Item{}, rejected
+	case rejected != nil:
+		d.request.RequestID, item.Misunderstood = in.Source.String(), rejected.Detail
 	}
 	if d.request.Kind == subject.Rectify {
 		traits, rejected := d.object(fieldTraits)
@@ -63,7 +70,18 @@ func (d *Decoder) readRequest(in Input) (Item, *Reject) {
 		d.readTraits(traits)
 		d.request.Traits = d.updates
 	}
-	return Item{Content: HasRequest, Subject: id, Request: &d.request}, nil
+	return item, nil
+}
+
+// protect takes a request of which a mapping could not evaluate all, if it stops
+// something.
+func (d *Decoder) protect(in Input, failed string) (Item, *Reject) {
+	item, rejected := d.fromRequests(in)
+	if rejected != nil || !item.Request.Kind.Stops() {
+		return Item{}, &Reject{BadMapping, failed}
+	}
+	item.Misunderstood = failed
+	return item, nil
 }
 
 func (d *Decoder) requestID() *Reject {

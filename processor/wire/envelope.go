@@ -22,6 +22,9 @@ const (
 	fieldStatus
 	fieldExplicit
 	fieldExpiresAt
+	fieldNoticeVersion
+	fieldMethod
+	fieldRecordID
 	fieldRequestID
 	fieldRequest
 	fieldSpecVersion
@@ -36,7 +39,8 @@ const (
 )
 
 var fieldNames = [fields]string{"type", "messageId", "userId", "anonymousId", "event", "name", "category", "timestamp",
-	"originalTimestamp", "properties", "traits", "context", "purpose", "status", "explicit", "expiresAt", "requestId", "request",
+	"originalTimestamp", "properties", "traits", "context", "purpose", "status", "explicit", "expiresAt",
+	"noticeVersion", "method", "recordId", "requestId", "request",
 	"specversion", "id", "source", "time", "data", "data_base64", "datacontenttype", "partitionkey"}
 
 func (f field) String() string { return fieldNames[f] }

@@ -92,7 +92,8 @@ type Item struct {
 	Decisions []subject.Decision // may be empty: a consent call that names no declared purpose
 	Request   *subject.Request
 	// Misunderstood is set if Decisions are refusals only because the record,
-	// though it parses, could not be understood: what was wrong, in the words of
+	// though it parses, could not be understood, or if Request stops something
+	// although something else about it is wrong: what that is, in the words of
 	// a Reject's detail. Count it and raise an alarm.
 	Misunderstood string
 	// BelowMin counts numbers below their field's declared minimum, which were

@@ -50,7 +50,8 @@ var (
 		Event: append(identity[:2:2], member{"type", text}, member{"event", text}, member{"messageId", text}, member{"timestamp", instant},
 			member{"properties", object}, member{"traits", object}, member{"context", object}),
 		Decision: append(identity[:2:2], member{"type", text}, member{"purpose", text}, member{"status", text}, member{"timestamp", instant},
-			member{"explicit", boolean}, member{"expiresAt", instant}, member{"event", text}, member{"context", object}),
+			member{"explicit", boolean}, member{"expiresAt", instant},
+			member{"noticeVersion", text}, member{"method", text}, member{"recordId", text}, member{"event", text}, member{"context", object}),
 		Request: append(identity[:2:2], member{"type", text}, member{"requestId", text}, member{"request", text}, member{"timestamp", instant},
 			member{"traits", object}),
 	}

@@ -276,7 +276,7 @@ func TestFunctionNames(t *testing.T) {
 }
 
 func TestKeys(t *testing.T) {
-	if diff := cmp.Diff([]string{"userId", "anonymousId", "type", "purpose", "status", "timestamp", "explicit", "expiresAt", "event", "context"}, Keys(Decision)); diff != "" {
+	if diff := cmp.Diff([]string{"userId", "anonymousId", "type", "purpose", "status", "timestamp", "explicit", "expiresAt", "noticeVersion", "method", "recordId", "event", "context"}, Keys(Decision)); diff != "" {
 		t.Error(diff)
 	}
 	if Keys("other") != nil {
