@@ -45,7 +45,7 @@ func (d *dossiers) clear() {
 // Dossier returns the dossier of a subject, which is the caller's; an empty one with
 // its id if nothing is kept. Dossiers are not cached: each is read and decoded anew.
 func (p *Partition) Dossier(id subject.ID) (*subject.Dossier, error) {
-	d, err := p.dossier(p.keyer.DossierKey(id))
+	d, err := p.dossier(p.keyer.Key(id).Dossier())
 	switch {
 	case err != nil:
 		return nil, err
@@ -80,10 +80,16 @@ func (p *Partition) dossier(key Key) (d *subject.Dossier, err error) {
 	return d, p.readError(err)
 }
 
+// DossierOf is Dossier by the key of the subject's record, and nil if nothing is
+// kept. Its id is zero where the subject was erased.
+func (p *Partition) DossierOf(record Key) (*subject.Dossier, error) {
+	return p.dossier(record.Dossier())
+}
+
 // PutDossier keeps the dossier of a subject, without its id where nameless; one
 // that says nothing is removed. It is encoded at once: d remains the caller's.
-func (p *Partition) PutDossier(d *subject.Dossier, nameless bool) {
-	key := p.keyer.DossierKey(d.ID)
+func (p *Partition) PutDossier(record Key, d *subject.Dossier, nameless bool) {
+	key := record.Dossier()
 	if isBlank(d) {
 		p.dossiers.put(key, nil)
 		return
@@ -95,20 +101,17 @@ func (p *Partition) PutDossier(d *subject.Dossier, nameless bool) {
 	p.dossiers.put(key, AppendDossier(nil, &stored))
 }
 
-// EachDossier calls f with every committed dossier, in order of its key, which does
-// not tell the subject's. ID is zero of subjects that were erased.
+// EachDossier calls f with every committed dossier and the key of its subject's
+// record. Its id is zero where the subject was erased.
 func (p *Partition) EachDossier(f func(Key, *subject.Dossier) error) error {
 	return p.eachOf(kindDossier, func(key Key, value []byte) error {
 		d, err := DecodeDossier(value)
 		if err != nil {
 			return p.readError(err)
 		}
-		return f(key, d)
+		return f(key.Dossier(), d)
 	})
 }
-
-// DossierKeyOf returns the key of a subject's dossier.
-func (p *Partition) DossierKeyOf(id subject.ID) Key { return p.keyer.DossierKey(id) }
 
 // eachOf passes the key and value of everything committed of a kind to f, in order
 // of key.

@@ -144,6 +144,8 @@ func proof(n int, purpose string) *subject.Dossier {
 	return &subject.Dossier{ID: simple(n, 0, 0).ID, Proofs: []subject.Proof{{Purpose: purpose, Status: subject.Given, Expires: subject.Never}}}
 }
 
+func keep(p *Partition, d *subject.Dossier, nameless bool) { p.PutDossier(p.KeyOf(d.ID), d, nameless) }
+
 // purposeOf is the purpose of the kept proof, "" where nothing is kept.
 func purposeOf(t testing.TB, p *Partition, n int) string {
 	t.Helper()
@@ -165,21 +167,21 @@ func TestDossiersAreKeptLikeRecords(t *testing.T) {
 	s := openStore(t, dir, testOptions())
 	p := openPartition(t, s, 3)
 	put(t, p, simple(1, 1, 10))
-	p.PutDossier(proof(1, "first"), false)
-	p.PutDossier(proof(2, "other"), true)
-	p.PutDossier(proof(1, "second"), false)
+	keep(p, proof(1, "first"), false)
+	keep(p, proof(2, "other"), true)
+	keep(p, proof(1, "second"), false)
 	if p.DirtyCount() != 3 || purposeOf(t, p, 1) != "second" {
 		t.Errorf("%d are dirty, of u1 %q", p.DirtyCount(), purposeOf(t, p, 1))
 	}
 	dirty := p.Dirty()
-	if len(dirty) != 3 || isDossier(dirty[0].Value) || !isDossier(dirty[1].Value) || dirty[1].Key != p.DossierKeyOf(simple(1, 0, 0).ID) {
+	if len(dirty) != 3 || isDossier(dirty[0].Value) || !isDossier(dirty[1].Value) || dirty[1].Key != p.KeyOf(simple(1, 0, 0).ID).Dossier() {
 		t.Errorf("dirty: %+v", dirty)
 	}
-	if p.DossierKeyOf(subject.ID{Value: "u1"}) == p.KeyOf(subject.ID{Value: "u1"}) || p.DossierKeyOf(subject.ID{Value: "u1"}) == p.DossierKeyOf(subject.ID{Type: subject.AnonymousID, Value: "u1"}) {
-		t.Error("keys collide")
+	if key := p.KeyOf(simple(1, 0, 0).ID); key.Dossier() == key || key.Dossier().Dossier() != key {
+		t.Errorf("keys %x and %x", key, key.Dossier())
 	}
 	commit(t, p, 1)
-	p.PutDossier(proof(1, "third"), false)
+	keep(p, proof(1, "third"), false)
 	flush(t, p)
 	if err := p.Reset(); err != nil {
 		t.Fatal(err)
@@ -187,15 +189,21 @@ func TestDossiersAreKeptLikeRecords(t *testing.T) {
 	if p.DirtyCount() != 0 || purposeOf(t, p, 1) != "second" || purposeOf(t, p, 2) != "other" || purposeOf(t, p, 3) != "" {
 		t.Errorf("after a Reset: %q, %q, %q", purposeOf(t, p, 1), purposeOf(t, p, 2), purposeOf(t, p, 3))
 	}
-	var ids []string
-	if err := p.EachDossier(func(_ Key, d *subject.Dossier) error { ids = append(ids, d.ID.Value); return nil }); err != nil {
+	ids := map[string]Key{}
+	if err := p.EachDossier(func(key Key, d *subject.Dossier) error { ids[d.ID.Value] = key; return nil }); err != nil {
 		t.Fatal(err)
 	}
-	if slices.Sort(ids); !slices.Equal(ids, []string{"", "u1"}) {
-		t.Errorf("dossiers of %q", ids)
+	if diff := cmp.Diff(map[string]Key{"u1": p.KeyOf(simple(1, 0, 0).ID), "": p.KeyOf(simple(2, 0, 0).ID)}, ids); diff != "" {
+		t.Error(diff)
+	}
+	if d, err := p.DossierOf(ids[""]); err != nil || !d.ID.IsZero() || d.Proofs[0].Purpose != "other" {
+		t.Errorf("%+v, %v", d, err)
+	}
+	if d, err := p.DossierOf(p.KeyOf(simple(3, 0, 0).ID)); err != nil || d != nil {
+		t.Errorf("%+v, %v", d, err)
 	}
 	before := digest(t, p)
-	p.PutDossier(&subject.Dossier{ID: simple(2, 0, 0).ID}, false)
+	keep(p, &subject.Dossier{ID: simple(2, 0, 0).ID}, false)
 	commit(t, p, 2)
 	if after := digest(t, p); after == before || purposeOf(t, p, 2) != "" {
 		t.Errorf("removed: %q, digest %s", purposeOf(t, p, 2), after)
@@ -226,15 +234,15 @@ func TestDossiersAreRestored(t *testing.T) {
 	for n := range 40 {
 		put(t, live, simple(n%7, uint64(n), subject.Never))
 		if n%3 == 0 {
-			live.PutDossier(&subject.Dossier{ID: simple(n%5, 0, 0).ID}, false)
+			keep(live, &subject.Dossier{ID: simple(n%5, 0, 0).ID}, false)
 		} else {
-			live.PutDossier(proof(n%5, "p"), n%2 == 0)
+			keep(live, proof(n%5, "p"), n%2 == 0)
 		}
 		changelog = append(changelog, live.Dirty()...)
 		commit(t, live, uint64(n+1))
 	}
 	gone := proof(9, "gone")
-	key := restored.DossierKeyOf(gone.ID)
+	key := restored.KeyOf(gone.ID).Dossier()
 	changelog = append([]Dirty{{key, AppendDossier(nil, gone)}}, append(changelog, Dirty{key, nil})...)
 	for _, d := range changelog {
 		if err := restored.Restore(d.Key[:], d.Value); err != nil {

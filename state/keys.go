@@ -18,10 +18,19 @@ const KeyBytes = 16
 // traced back to the id, nor computed from it.
 type Key [KeyBytes]byte
 
+// Dossier returns the key of the dossier of the subject whose record has the key k,
+// and the other way round: of a subject that was erased no id is kept from which
+// either could be computed, and when its record is scrubbed its requests are done.
+func (k Key) Dossier() Key {
+	for i := range k {
+		k[i] = ^k[i]
+	}
+	return k
+}
+
 // What the keyed hash is taken of begins with one of these bytes, so that no
 // use of it can be taken for another. Ids begin with their type (0, 1).
 const (
-	domainDossier     = 0xfc // and 0xfd: by the id's type
 	domainLog         = 0xfe
 	domainFingerprint = 0xff
 )
@@ -42,13 +51,6 @@ func NewKeyer(secret []byte) *Keyer {
 // Key returns the key of a subject.
 func (k *Keyer) Key(id subject.ID) (key Key) {
 	copy(key[:], k.hash(byte(id.Type), id.Value))
-	return key
-}
-
-// DossierKey returns the key of a subject's dossier. It has nothing to do with that
-// of its record.
-func (k *Keyer) DossierKey(id subject.ID) (key Key) {
-	copy(key[:], k.hash(domainDossier+byte(id.Type), id.Value))
 	return key
 }
 
@@ -73,7 +75,7 @@ func (k *Keyer) hash(domain byte, text string) []byte {
 //
 //	<partition 4> 'm' <name>                    of the partition: its position, the values of fixed keys
 //	<partition 4> 'r' <subject key 16>          the subject's record, as on the changelog
-//	<partition 4> 'd' <dossier key 16>          the subject's dossier, likewise
+//	<partition 4> 'd' <Key.Dossier 16>          the subject's dossier, likewise
 //	<partition 4> 't' <instant 8> <subject key 16>   a timer; the value is empty
 //
 // The instant is stored with its sign bit flipped, which sorts negative ones first.
