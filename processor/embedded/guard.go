@@ -17,7 +17,8 @@ const (
 	maxFrameBytes  = 64 << 20
 	minFrameBytes  = headerBytes + 2 // and an empty client id
 	headerBytes    = 8               // api key, api version, correlation id
-	apiVersionsKey = 18              // the one request whose version may be beyond what the broker knows (KIP-511)
+	joinGroupKey   = 11
+	apiVersionsKey = 18 // the one request whose version may be beyond what the broker knows (KIP-511)
 )
 
 // guardedListener accepts connections that check every frame.
@@ -41,7 +42,7 @@ func (l *guardedListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &guardedConn{Conn: conn, log: l.log}, nil
+	return &guardedConn{Conn: conn, log: l.log, shut: make(chan struct{})}, nil
 }
 
 func (l *guardedListener) Close() error {
@@ -55,8 +56,11 @@ type guardedConn struct {
 	net.Conn
 	log  *slog.Logger
 	buf  [4 + headerBytes]byte
-	head []byte // checked bytes of buf that have not been read yet
+	head []byte // checked bytes that have not been read yet
 	rest int    // bytes of the frame that follow
+	join joining
+	once sync.Once
+	shut chan struct{} // closed by Close
 }
 
 func (c *guardedConn) Read(p []byte) (int, error) {
@@ -80,7 +84,7 @@ func (c *guardedConn) Read(p []byte) (int, error) {
 
 func (c *guardedConn) nextFrame() error {
 	if _, err := io.ReadFull(c.Conn, c.buf[:4]); err != nil {
-		return err
+		return c.outlive(err)
 	}
 	length := binary.BigEndian.Uint32(c.buf[:4])
 	if length < minFrameBytes || length > maxFrameBytes {
@@ -91,6 +95,9 @@ func (c *guardedConn) nextFrame() error {
 	}
 	if err := checkHeader(c.buf[4:]); err != nil {
 		return c.refuse(err)
+	}
+	if int16(binary.BigEndian.Uint16(c.buf[4:])) == joinGroupKey {
+		return c.readJoin(c.buf[:], int(length))
 	}
 	c.head, c.rest = c.buf[:], int(length)-headerBytes
 	return nil

@@ -28,11 +28,15 @@ func rawConn(t *testing.T, addr string) raw {
 	return raw{conn}
 }
 
-// send writes a request of a version that has no tagged fields in its header.
+// send writes a request.
 func (r raw) send(t *testing.T, req kmsg.Request, version int16) {
 	t.Helper()
 	req.SetVersion(version)
-	_, err := r.Write(frame(req.Key(), version, req.AppendTo(nil)))
+	body := req.AppendTo(nil)
+	if req.IsFlexible() {
+		body = append([]byte{0}, body...)
+	}
+	_, err := r.Write(frame(req.Key(), version, body))
 	must(t, err)
 }
 
