@@ -8,9 +8,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
-	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // instance is one of the processes of a live group.
@@ -96,27 +93,4 @@ func (i *instance) kill() {
 	i.live.must(i.cmd.Process.Kill())
 	_ = i.cmd.Wait() // it was killed
 	i.cmd = nil
-}
-
-// clearGroup takes all members out of a group whose rebalance does not end, which
-// the embedded broker's may not while members that are gone hold it up (what
-// differs from a real one is in ARCHITECTURE.md). Those that live join again.
-func (l *live) clearGroup() {
-	client := l.franz()
-	groups, err := kadm.NewClient(client).DescribeGroups(l.t.Context(), "segmentd")
-	l.must(err)
-	group := groups["segmentd"]
-	if group.State != "PreparingRebalance" {
-		return
-	}
-	l.t.Logf("a rebalance does not end: %d members are taken out", len(group.Members))
-	req := kmsg.NewPtrLeaveGroupRequest()
-	req.Group = "segmentd"
-	for _, m := range group.Members {
-		leaving := kmsg.NewLeaveGroupRequestMember()
-		leaving.MemberID = m.MemberID
-		req.Members = append(req.Members, leaving)
-	}
-	_, err = req.RequestWith(l.t.Context(), client)
-	l.must(err)
 }

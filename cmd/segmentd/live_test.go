@@ -178,12 +178,7 @@ func (l *live) settle() {
 
 // awaitCaughtUp waits until all partitions have an owner and are read to their end.
 func (l *live) awaitCaughtUp() {
-	cleared := time.Now()
 	l.await(func() bool {
-		if !l.real && time.Since(cleared) > 15*time.Second {
-			cleared = time.Now()
-			l.clearGroup()
-		}
 		clocks := l.series("segmentd_clock_timestamp_seconds")
 		return len(clocks) == int(l.partitions) && slices.Min(clocks) > 0 && l.metric("segmentd_input_lag_records") == 0 && l.metric("segmentd_backfill_remaining_records") == 0
 	})
