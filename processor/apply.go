@@ -15,12 +15,14 @@ import (
 // already passed covers all of them.
 func (p *partition) applyEvents(ctx context.Context, fetched []stream.Fetched) error {
 	merge := newMerge(fetched, p.events)
-	for {
+	defer p.judging.end()
+	for ctx.Err() == nil {
 		i, r := merge.next()
 		if r == nil {
 			break
 		}
 		in := p.events[i]
+		p.judging.begin(in, r.Offset)
 		if err := p.applyEvent(ctx, in, r); err != nil {
 			return err
 		}
@@ -30,6 +32,9 @@ func (p *partition) applyEvents(ctx context.Context, fetched []stream.Fetched) e
 				return err
 			}
 		}
+	}
+	if err := ctx.Err(); err != nil {
+		return err
 	}
 	for i := range fetched {
 		in := p.events[i]

@@ -64,11 +64,13 @@ func (p *partition) fillPiece(ctx context.Context, bytes int) error {
 		p.noteStart(c.events[i], &fetched[i])
 	}
 	merge := newMerge(fetched, c.events)
-	for {
+	defer p.judging.end()
+	for ctx.Err() == nil {
 		i, r := merge.next()
 		if r == nil {
 			break
 		}
+		p.judging.begin(c.events[i], r.Offset)
 		if err := p.fill(c.events[i], r); err != nil {
 			return err
 		}
@@ -78,6 +80,9 @@ func (p *partition) fillPiece(ctx context.Context, bytes int) error {
 				return err
 			}
 		}
+	}
+	if err := ctx.Err(); err != nil {
+		return err
 	}
 	for i, in := range c.events {
 		if merge.isDone(i) {

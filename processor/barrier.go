@@ -32,6 +32,7 @@ func (p *partition) passBarrier(ctx context.Context) error {
 // inputs' positions. Misplaced and rejected ones are dealt with as they come.
 func (p *partition) readDecisions(ctx context.Context, limit int) (taken []subject.Decision, drained bool, err error) {
 	barrier := barrier{began: p.deps.Now()}
+	defer p.judging.end()
 	for {
 		sent := p.deps.Now()
 		fetched, err := p.fetch(ctx, p.decisions, &p.fetching.decisions, barrier.options())
@@ -95,6 +96,7 @@ func (b *barrier) passed(inputs []*input) bool {
 // the lag that grows meanwhile.
 func (b *barrier) warn(p *partition) {
 	if b.waits {
+		p.judging.end()
 		p.observe()
 	}
 	if b.waits && !b.warned && p.deps.Now().Sub(b.began) > 5*time.Second {
@@ -107,6 +109,7 @@ func (b *barrier) warn(p *partition) {
 func (p *partition) decodeDecisions(in *input, f *stream.Fetched, taken []subject.Decision) ([]subject.Decision, error) {
 	for i := range f.Records {
 		r := &f.Records[i]
+		p.judging.begin(in, r.Offset)
 		item, reject := in.decoder.Decode(in.Kind, p.wireInput(in, r))
 		if reject != nil {
 			p.reject(in, r.Offset, reject)

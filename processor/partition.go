@@ -32,8 +32,8 @@ type input struct {
 	starved  bool // the last answer had no room for it: it is asked for first
 }
 
-// partition is the loop of one partition. All fields but queries and atomic ones
-// belong to its goroutine.
+// partition is the loop of one partition. All fields but queries, judging and
+// atomic ones belong to its goroutine.
 type partition struct {
 	id      int32
 	cfg     *Config
@@ -73,6 +73,7 @@ type partition struct {
 	noDecision bool        // all events were no_decision so far: say once what that means
 	host       hostClock
 
+	judging   judging
 	fetching  fetchBuffers
 	lastFetch atomic.Pointer[time.Time] // when the last one was sent that was answered
 	lastBatch time.Time

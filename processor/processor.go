@@ -74,7 +74,7 @@ func (p *Processor) Run(ctx context.Context, gen Generation) error {
 	for _, loop := range loops {
 		group.Go(func() error { return p.runPartition(ctx, loop) })
 	}
-	group.Go(func() error { <-ctx.Done(); return nil })
+	group.Go(func() error { p.watchBusy(ctx, loops); return nil }) // until ctx ends, also without any partition
 	return group.Wait()
 }
 
@@ -152,8 +152,9 @@ func (p *Processor) setJoined(joined bool) {
 // PartitionState says how far one assigned partition is.
 type PartitionState struct {
 	Partition int32
-	Ready     bool // restored and past its first barrier, and neither paused nor stopped
+	Ready     bool // restored and past its first barrier, and neither paused, stopped nor busy
 	Paused    bool
+	Busy      *Busy         // with one batch for more than 10 s; nil: it is not
 	Gap       *Gap          // why it has stopped; nil: it has not
 	Accepted  []AcceptedGap // on record: the newest of each topic
 }

@@ -231,5 +231,6 @@ func (p *Processor) restOf(id int32) *rest {
 func (p *partition) state() PartitionState {
 	p.rest.mu.Lock()
 	defer p.rest.mu.Unlock()
-	return PartitionState{Partition: p.id, Ready: p.ready.Load(), Paused: p.rest.condition == paused, Gap: p.rest.gap, Accepted: p.rest.accepted}
+	busy := p.judging.busy(p.cfg.busyLimit)
+	return PartitionState{Partition: p.id, Ready: p.ready.Load() && busy == nil, Busy: busy, Paused: p.rest.condition == paused, Gap: p.rest.gap, Accepted: p.rest.accepted}
 }

@@ -97,6 +97,7 @@ func (p *partition) rereadDecisions(ctx, work context.Context) error {
 // rereadPiece reads some decisions. left: there are more.
 func (p *partition) rereadPiece(ctx context.Context) (left bool, err error) {
 	c := p.change
+	defer p.judging.end()
 	fetched, err := p.fetch(ctx, c.decisions, &p.fetching.again, stream.FetchOptions{MaxBytes: 1 << 20})
 	if err != nil {
 		return false, err
@@ -105,6 +106,7 @@ func (p *partition) rereadPiece(ctx context.Context) (left bool, err error) {
 		in, end := c.decisions[i], c.reread[c.decisions[i].Topic].end
 		for j := range fetched[i].Records {
 			if r := &fetched[i].Records[j]; r.Offset < end {
+				p.judging.begin(in, r.Offset)
 				if err := p.reread(in, r); err != nil {
 					return false, err
 				}

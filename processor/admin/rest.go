@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -18,6 +19,8 @@ func readiness(st processor.PartitionState) string {
 		return "stopped, decisions are missing: " + st.Gap.String()
 	case st.Paused:
 		return "paused"
+	case st.Busy != nil:
+		return fmt.Sprintf("busy for %d s, at offset %d of %s", int(st.Busy.For.Seconds()), st.Busy.Offset, st.Busy.Topic)
 	case st.Ready:
 		return "ready"
 	}
@@ -35,9 +38,17 @@ type acceptedJSON struct {
 	Accepted string `json:"accepted"` // when
 }
 
+// busyJSON is the record that a partition is at, and for how long it has been busy.
+type busyJSON struct {
+	Topic   string `json:"topic"`
+	Offset  int64  `json:"offset"`
+	Seconds int64  `json:"seconds"`
+}
+
 type partitionJSON struct {
 	Partition    int32          `json:"partition"`
-	State        string         `json:"state"` // restoring, ready, paused, stopped
+	State        string         `json:"state"` // restoring, ready, busy, paused, stopped
+	Busy         *busyJSON      `json:"busy,omitempty"`
 	Gap          *gapJSON       `json:"gap,omitempty"`
 	AcceptedGaps []acceptedJSON `json:"acceptedGaps,omitempty"`
 }
@@ -49,6 +60,9 @@ func partitionOf(st processor.PartitionState) partitionJSON {
 	if st.Gap != nil {
 		gap := gapOf(*st.Gap)
 		p.State, p.Gap = "stopped", &gap
+	}
+	if b := st.Busy; b != nil && st.Gap == nil && !st.Paused {
+		p.State, p.Busy = "busy", &busyJSON{b.Topic, b.Offset, int64(b.For.Seconds())}
 	}
 	for _, g := range st.Accepted {
 		p.AcceptedGaps = append(p.AcceptedGaps, acceptedJSON{gapOf(g.Gap), g.At.String()})
