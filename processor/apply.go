@@ -43,7 +43,7 @@ func (p *partition) applyEvents(ctx context.Context, fetched []stream.Fetched) e
 		}
 		in.starved = merge.isStarved(i)
 	}
-	return p.checkPartitioners()
+	return nil
 }
 
 // applyEvent decodes one record and steps its subject.
@@ -141,8 +141,8 @@ func (f *partitionerFit) note(right bool) {
 	}
 }
 
-// checkPartitioners stops the partition, before anything of the batch is
-// committed, if most of an input's first records are on the wrong partition.
+// checkPartitioners stops the partition, before anything of the batch that shows
+// it is committed, if most of an input's first records are on the wrong partition.
 func (p *partition) checkPartitioners() error {
 	for _, in := range append(p.events[:len(p.events):len(p.events)], p.decisions...) {
 		if in.fit.seen >= fitFrom && in.fit.wrong*2 > in.fit.seen && in.fit.seen < 2*fitTo {

@@ -47,6 +47,9 @@ func (p *partition) readDecisions(ctx context.Context, limit int) (taken []subje
 			}
 			in.position, in.sent = fetched[i].Next, sent
 		}
+		if err := p.checkPartitioners(); err != nil { // before all of a backlog is read
+			return nil, false, err
+		}
 		if barrier.passed(p.decisions) {
 			return taken, true, nil
 		}
@@ -156,6 +159,7 @@ func (p *partition) drainBacklog(ctx context.Context, from []int64, first []subj
 	stops := map[stopKey]subject.Instant{}
 	noteStops(stops, first)
 	for drained := false; !drained; {
+		p.out.reset() // the second pass meets the same rejects and misplaced decisions again
 		taken, done, err := p.readDecisions(ctx, maxBatchDecisions)
 		if err != nil {
 			return err
@@ -163,7 +167,7 @@ func (p *partition) drainBacklog(ctx context.Context, from []int64, first []subj
 		noteStops(stops, taken)
 		drained = done
 	}
-	p.out.reset() // the second pass meets the same rejects and misplaced decisions again
+	p.out.reset()
 	for i, in := range p.decisions {
 		in.position = from[i]
 	}

@@ -31,6 +31,9 @@ func (o *output) reset() {
 // checkpoint, group offsets. Then the image takes the records in. With nothing
 // new it does nothing. Any error means the recovery path.
 func (p *partition) commit(ctx context.Context) error {
+	if err := p.checkPartitioners(); err != nil {
+		return err
+	}
 	cp, moved := p.nextCheckpoint()
 	if !moved {
 		p.settleCounts()

@@ -1,9 +1,11 @@
 package processor
 
 import (
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -175,22 +177,29 @@ func TestPassedOnStopHolds(t *testing.T) {
 // Most of an input's first records on the wrong partition: the producers hash
 // otherwise than configured. Nothing of the batch is committed.
 func TestWrongPartitionerStops(t *testing.T) {
-	for _, topic := range []string{events, decisions} {
-		t.Run(topic, func(t *testing.T) {
-			l := newLab(t, labConfig{rules: clockRules, partitions: 2})
+	for name, tt := range map[string]struct {
+		topic string
+		ids   int
+	}{"events": {events, 150}, "decisions": {decisions, 150}, "more decisions than a transaction takes": {decisions, 2 * maxBatchDecisions}} {
+		t.Run(name, func(t *testing.T) {
+			l, topic := newLab(t, labConfig{rules: clockRules, partitions: 2}), tt.topic
 			var all []record
-			for i := range 150 {
+			for i := range tt.ids {
 				id := fmt.Sprintf("u%d", i)
 				if l.of(id) == 0 || i%10 == 0 {
 					m := track(id, "Order Completed", id, ago(time.Hour))
 					if topic == decisions {
 						m = given(id, "marketing", ago(time.Hour))
+						noise := make([]byte, 200) // so that many do not fit into one fetch
+						_, _ = rand.Read(noise)    // never fails
+						m.headers = []stream.Header{{Key: "noise", Value: noise}}
 					}
 					m.wrong, m.to = true, 1
 					all = append(all, m, m)
 				}
 			}
 			l.produceAtOnce(all)
+			before := l.watermarks(topic)
 			err := l.start().fails()
 			var configured *ConfigError
 			if !errors.As(err, &configured) {
@@ -203,6 +212,9 @@ func TestWrongPartitionerStops(t *testing.T) {
 			}
 			if n := len(l.readTopic(Topics{l.cfg.Group}.Rejected())) + len(l.readPartition(Topics{l.cfg.Group}.Changelog(), 1)); n != 0 {
 				t.Errorf("%d records were committed", n)
+			}
+			if after := l.watermarks(topic); !slices.Equal(before, after) {
+				t.Errorf("decisions were passed on: %v, then %v", before, after)
 			}
 		})
 	}
