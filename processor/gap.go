@@ -134,8 +134,7 @@ func (p *partition) settleAcceptance() {
 	}
 	gap := p.accepting.gap
 	p.log.Warn("a gap in the decisions was accepted and is on record: the partition goes on", "topic", gap.Topic, "from", gap.From, "to", gap.To)
-	p.rest.set(working, nil)
-	close(p.accepting.recorded)
+	p.rest.recorded(p.accepting)
 	p.accepting = nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -146,6 +147,55 @@ func TestAcceptanceIsOfTheGapThatWasTold(t *testing.T) {
 	r.stop()
 }
 
+// Several operators who accept one gap at once are all told that it is on record,
+// and one who comes late when it was accepted.
+func TestAcceptancesAtOnce(t *testing.T) {
+	l := newLab(t, labConfig{rules: clockRules})
+	l.overtake()
+	begun, goOn := make(chan struct{}), make(chan struct{})
+	inner := l.transactor
+	l.transactor = func(id string) stream.Transactor {
+		if id != "shop-0" {
+			return inner(id)
+		}
+		return &held{inner(id), sync.OnceFunc(func() { close(begun); <-goOn })}
+	}
+	r := l.start()
+	r.stops(0)
+	told := make(chan error)
+	accept := func() { told <- r.processor.Resume(background(t), 0, true) }
+	go accept()
+	<-begun // it is taken up, and not on record yet
+	for range 4 {
+		go accept()
+	}
+	close(goOn)
+	late := func(err error) bool {
+		return errors.Is(err, ErrGap) && strings.Contains(err.Error(), "the last one was accepted at 2") && strings.Contains(err.Error(), "(3 records)")
+	}
+	for range 5 {
+		if err := <-told; err != nil && !late(err) {
+			t.Error(err)
+		}
+	}
+	if err := r.processor.Resume(background(t), 0, true); !late(err) {
+		t.Errorf("one who comes late is told: %v", err)
+	}
+	r.read()
+	r.stop()
+}
+
+// held is a transactor that waits before its first commit.
+type held struct {
+	stream.Transactor
+	wait func()
+}
+
+func (h *held) Commit(ctx context.Context) error {
+	h.wait()
+	return h.Transactor.Commit(ctx)
+}
+
 // An acceptance whose transaction fails is not on record until one succeeds, or
 // it turns out that it has.
 func TestAcceptanceOutlivesFailingTransactions(t *testing.T) {
@@ -204,6 +254,9 @@ func TestPause(t *testing.T) {
 		t.Errorf("%v partitions are paused", n)
 	}
 	must(t, r.processor.Resume(background(t), 0, false))
+	if r.stateOf(0).Paused {
+		t.Error("a partition that was told to go on is paused")
+	}
 	r.read()
 	must(t, r.processor.Pause(background(t), -1))
 	for id := range l.cfg.Partitions {

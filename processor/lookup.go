@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -173,8 +174,8 @@ func (p *Processor) Segments() []SegmentInfo {
 	infos := make([]SegmentInfo, len(set.Segments))
 	for i := range set.Segments {
 		s := &set.Segments[i]
-		infos[i] = SegmentInfo{Key: s.Key, Name: s.Name, Description: s.Description, Purpose: set.Purposes[s.Purpose].Key, When: s.When,
-			StayWhile: s.StayWhile, MinDwell: s.MinDwell, Cooldown: s.Cooldown}
+		infos[i] = SegmentInfo{Key: s.Key, Name: s.Name, Description: s.Description, Purpose: set.Purposes[s.Purpose].Key,
+			When: strings.TrimSpace(s.When), StayWhile: strings.TrimSpace(s.StayWhile), MinDwell: s.MinDwell, Cooldown: s.Cooldown}
 		for _, loop := range p.running {
 			loop.table.Load().addTo(&infos[i])
 		}

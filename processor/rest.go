@@ -1,6 +1,7 @@
 package processor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,7 +40,7 @@ type rest struct {
 	gap       *Gap          // while stopped
 	accepted  []AcceptedGap // on record
 	asked     bool          // to pause
-	accept    *acceptance   // not yet taken up
+	accept    *acceptance   // not on record yet
 	changed   chan struct{} // closed at the next change of any of them
 }
 
@@ -84,16 +85,45 @@ func (r *rest) record(accepted map[string]AcceptedGap) {
 	})
 }
 
-// taken takes up the acceptance of a gap, once; nil: there is none.
+// accepts is the acceptance of a gap that is under way, or begins one: so all who
+// accept it at once are told when it is on record.
+func (r *rest) accepts(gap Gap) (a *acceptance) {
+	r.change(func() {
+		if r.accept == nil || r.accept.gap != gap {
+			r.accept = &acceptance{gap, make(chan struct{})}
+		}
+		a, r.asked = r.accept, false
+	})
+	return a
+}
+
+// taken takes up the acceptance of a gap; nil: there is none. One of another gap
+// is forgotten.
 func (r *rest) taken(gap Gap) *acceptance {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	a := r.accept
-	r.accept = nil
-	if a == nil || a.gap != gap {
-		return nil
+	if r.accept != nil && r.accept.gap != gap {
+		r.accept = nil
 	}
-	return a
+	return r.accept
+}
+
+// recorded ends an acceptance that is on record now.
+func (r *rest) recorded(a *acceptance) {
+	r.change(func() { r.condition, r.gap, r.accept = working, nil, nil })
+	close(a.recorded)
+}
+
+// noGap says that there is no gap to accept, and which one was accepted last: who
+// asks may have been overtaken by somebody else.
+func (r *rest) noGap(id int32) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.accepted) == 0 {
+		return fmt.Errorf("%w: partition %d has not stopped for a gap, there is none to accept", ErrGap, id)
+	}
+	last := slices.MaxFunc(r.accepted, func(a, b AcceptedGap) int { return cmp.Compare(a.At, b.At) })
+	return fmt.Errorf("%w: partition %d has not stopped for a gap, there is none to accept; the last one was accepted at %s: %s", ErrGap, id, last.At, last.Gap)
 }
 
 // restWait is how long Pause and Resume wait for a partition to have done as it
@@ -117,17 +147,18 @@ func (p *Processor) Pause(ctx context.Context, partition int32) error {
 		r.change(func() { r.asked = true })
 	}
 	for _, id := range ids {
-		if err := p.restOf(id).awaitRest(ctx); err != nil {
+		if err := p.restOf(id).await(ctx, func(s condition) bool { return s != working }); err != nil {
 			return fmt.Errorf("partition %d rests when it is done with what it is at: %w", id, ErrNotReady)
 		}
 	}
 	return nil
 }
 
-func (r *rest) awaitRest(ctx context.Context) error {
+// await waits for a condition, or until ctx ends.
+func (r *rest) await(ctx context.Context, is func(condition) bool) error {
 	for {
 		changed := r.changes()
-		if s, _ := r.now(); s != working {
+		if s, _ := r.now(); is(s) {
 			return nil
 		}
 		select {
@@ -138,11 +169,12 @@ func (r *rest) awaitRest(ctx context.Context) error {
 	}
 }
 
-// Resume lets paused partitions go on: one, or all with a partition of -1. One
+// Resume lets paused partitions go on: one, or all with a partition of -1. It
+// returns when they do. One
 // that has stopped for a gap goes on only with acceptGap, which takes one
 // partition, once: it returns when the acceptance is on record, and from then on
-// no restart stops there again. Errors: ErrGap, a
-// *NotOwnedError, ErrNotReady.
+// no restart stops there again; several who accept one gap at once all succeed.
+// Errors: ErrGap, a *NotOwnedError, ErrNotReady.
 func (p *Processor) Resume(ctx context.Context, partition int32, acceptGap bool) error {
 	ctx, cancel := context.WithTimeout(ctx, restWait)
 	defer cancel()
@@ -165,6 +197,11 @@ func (p *Processor) Resume(ctx context.Context, partition int32, acceptGap bool)
 		}
 		r.change(func() { r.asked = false })
 	}
+	for _, id := range ids {
+		if err := p.restOf(id).await(ctx, func(s condition) bool { return s != paused }); err != nil {
+			return errors.Join(stands, fmt.Errorf("partition %d goes on when it can: %w", id, ErrNotReady))
+		}
+	}
 	return stands
 }
 
@@ -175,10 +212,9 @@ func (p *Processor) acceptGap(ctx context.Context, id int32) error {
 	case condition == gone:
 		return &NotOwnedError{id}
 	case gap == nil:
-		return fmt.Errorf("%w: partition %d has not stopped for a gap, there is none to accept", ErrGap, id)
+		return r.noGap(id)
 	}
-	a := &acceptance{*gap, make(chan struct{})}
-	r.change(func() { r.accept, r.asked = a, false })
+	a := r.accepts(*gap)
 	for {
 		changed := r.changes()
 		if _, now := r.now(); now != nil && *now != a.gap {

@@ -165,7 +165,7 @@ func (d *httpDoc) run(command string) string {
 var unsteady = regexp.MustCompile(`\d{4}-\d\d-\d\dT[\d:.]+Z|\b[0-9a-f]{32,64}\b`)
 
 // goingOn is the answer to a partition's being told to go on: it may be at once.
-var goingOn = regexp.MustCompile(`(admin/resume\?partition=1'\n\{.*"partition":1,"state":)"(?:paused|restoring|ready)"`)
+var goingOn = regexp.MustCompile(`(admin/resume\?partition=1'\n\{.*"partition":1,"state":)"(?:restoring|ready)"`)
 
 // steady leaves out what differs from run to run.
 func (*httpDoc) steady(text string) string {
