@@ -40,7 +40,10 @@ func (s *service) join(ctx context.Context) error {
 		}
 		return s.processor.Run(ctx, processor.Generation{Member: gen.Member(s.cfg.Group), Partitions: gen.Partitions})
 	})
-	if err != nil {
+	switch {
+	case errors.Is(err, kafka.ErrSessionTimeout):
+		return usageError(err)
+	case err != nil:
 		return err
 	}
 	return ghost.remove()

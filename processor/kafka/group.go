@@ -38,6 +38,9 @@ type GroupConfig struct {
 	Held func() []Held
 }
 
+// ErrSessionTimeout means that the brokers do not take GroupConfig.SessionTimeout.
+var ErrSessionTimeout = errors.New("session timeout")
+
 // maxHeartbeatWait bounds how long a request of the group protocol waits for its
 // answer, beyond what it asks to wait for.
 const maxHeartbeatWait = 5 * time.Second
@@ -70,7 +73,7 @@ func (g Generation) Member(group string) stream.GroupMember {
 //
 // RunGroup leaves the group and returns nil when ctx ends, fn's error when it
 // returns one, and an error that is stream.ErrFatal when the broker does not want
-// the member for good. Other failures are logged and joining is tried again.
+// the member for good (ErrSessionTimeout: because of that). Other failures are logged and joining is tried again.
 func (c *Client) RunGroup(ctx context.Context, cfg GroupConfig, fn func(context.Context, Generation) error) error {
 	if c.closed.Load() {
 		return ErrClosed
@@ -169,7 +172,10 @@ func (m *member) joinError(err error) error {
 	}
 	if errors.As(err, &code) {
 		switch {
-		case judge(code) == verdictFatal, code == kafka.InconsistentGroupProtocol, code == kafka.InvalidSessionTimeout:
+		case code == kafka.InvalidSessionTimeout:
+			return fmt.Errorf("join group %s: kafka.session_timeout is %s, which the brokers do not take (by default they take 6s to 30m: "+
+				"group.min.session.timeout.ms, group.max.session.timeout.ms): %w: %w: %w", m.cfg.Group, m.cfg.SessionTimeout, ErrSessionTimeout, stream.ErrFatal, err)
+		case judge(code) == verdictFatal, code == kafka.InconsistentGroupProtocol:
 			return fmt.Errorf("join group %s: %w: %w", m.cfg.Group, stream.ErrFatal, err)
 		}
 	}
