@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/segmentd/segmentd/rules/clip"
 	"github.com/segmentd/segmentd/rules/nearest"
 )
 
@@ -17,10 +18,10 @@ type Problem struct {
 	Text  string // what is wrong and what is allowed; never a secret
 }
 
-// String is the problem on one line.
+// String is the problem on one line, without the middle of what is very long.
 func (p Problem) String() string {
 	parts := []string{p.Where, p.Path, p.Text}
-	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), ": ")
+	return clip.Message(strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), ": "))
 }
 
 // Error holds all problems of a configuration, at least one.

@@ -22,6 +22,27 @@ segments:
       orders.where(properties.total > 3).count() >= 3 && traits.country == "DE" && !list("vips")
 `
 
+// What a file says at great length is quoted in part.
+func TestProblemsOfVeryLongLines(t *testing.T) {
+	digits := strings.Repeat("7", 400_000)
+	for _, text := range []string{
+		"purposes:\n  - {key: a, description: A, lawful_basis: consent, retention: " + digits + "}\n",
+		"purposes:\n  - key: a\n    " + digits + ": 1\n",
+		"segments:\n  - {key: a, purpose: " + digits + ", when: 'traits.age > 3'}\n",
+		"segments:\n  - {key: a, purpose: a, when: 'traits.age > " + digits + "'}\n",
+	} {
+		_, problems := Load(fstest.MapFS{"rules.yaml": {Data: []byte(text)}})
+		if len(problems) == 0 {
+			t.Errorf("%.60s…: no problem", text)
+		}
+		for _, p := range problems {
+			if len(p.String()) > 1500 || len(p.Source) > 10_000 {
+				t.Errorf("%.60s…: %d bytes", text, len(p.String()))
+			}
+		}
+	}
+}
+
 func TestLoadedSet(t *testing.T) {
 	set, problems := Load(fstest.MapFS{"a.yaml": {Data: []byte("\ufeff" + goodRules)}})
 	if len(problems) > 0 {

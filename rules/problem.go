@@ -9,6 +9,8 @@ import (
 	"unicode"
 
 	"golang.org/x/text/width"
+
+	"github.com/segmentd/segmentd/rules/clip"
 )
 
 // Severity tells a problem that refuses a rule set from one that does not.
@@ -51,7 +53,7 @@ type Problem struct {
 	Column   int      `json:"column,omitempty"` // from 1, in runes
 	Severity Severity `json:"severity"`
 	Message  string   `json:"message"`
-	Source   string   `json:"source,omitempty"` // the line, without its line break
+	Source   string   `json:"source,omitempty"` // the line, without its line break; of a very long one the beginning, or nothing
 }
 
 // Error is the problem on one line, without the source line: Problem is an error too.
@@ -74,10 +76,11 @@ func (p Problem) Error() string {
 // String is the problem as check prints it: the line that Error returns, the
 // source line, and a caret under the place.
 func (p Problem) String() string {
-	if p.Line == 0 {
+	if p.Line == 0 || p.Source == "" {
 		return p.Error()
 	}
-	return p.Error() + "\n  " + printable(p.Source) + "\n  " + caretIndent(p.Source, p.Column) + "^"
+	line, column := clip.Line(p.Source, p.Column)
+	return p.Error() + "\n  " + printable(line) + "\n  " + caretIndent(line, column) + "^"
 }
 
 // printable replaces what a terminal would act upon.
@@ -133,8 +136,13 @@ func HasErrors(problems []Problem) bool {
 }
 
 // SortProblems puts problems in the order of their places, errors before
-// warnings at one place, and drops those said twice. It returns the shortened slice.
+// warnings at one place, drops those said twice, and shortens what is quoted at
+// great length. It returns the shortened slice.
 func SortProblems(problems []Problem) []Problem {
+	for i := range problems {
+		p := &problems[i]
+		p.Message, p.Source = clip.Message(p.Message), clip.Start(p.Source, p.Column)
+	}
 	slices.SortStableFunc(problems, func(a, b Problem) int {
 		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column),
 			cmp.Compare(a.Severity, b.Severity), cmp.Compare(a.Message, b.Message))

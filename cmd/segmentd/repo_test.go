@@ -36,8 +36,9 @@ type layer struct {
 var layers = map[string]layer{
 	"state/subject":          {},
 	"state":                  {own: []string{"state/subject"}, heavy: []string{"badger"}},
-	"rules":                  {own: []string{"rules/nearest", "state/subject"}, heavy: []string{"cel", "yaml"}},
+	"rules":                  {own: []string{"rules/clip", "rules/nearest", "state/subject"}, heavy: []string{"cel", "yaml"}},
 	"rules/nearest":          {},
+	"rules/clip":             {},
 	"rules/ruletest":         {own: []string{"rules", "state/subject"}, heavy: []string{"yaml"}},
 	"processor/consent":      {own: []string{"state/subject"}},
 	"processor/core":         {own: []string{"processor/consent", "rules", "state/subject"}},
@@ -49,8 +50,8 @@ var layers = map[string]layer{
 	"processor/metrics":      {own: []string{"state/subject"}, heavy: []string{"prometheus"}},
 	"processor/kafka":        {own: []string{"processor/stream", "state/subject"}, heavy: []string{"kafka-go"}},
 	"processor/embedded":     {heavy: []string{"kfake"}},
-	"processor/admin":        {own: []string{"processor", "rules", "state/subject"}, heavy: []string{"prometheus"}},
-	"config":                 {own: []string{"processor/wire/mapping", "rules/nearest"}, heavy: []string{"pflag", "yaml"}},
+	"processor/admin":        {own: []string{"processor", "rules", "rules/clip", "state/subject"}, heavy: []string{"prometheus"}},
+	"config":                 {own: []string{"processor/wire/mapping", "rules/clip", "rules/nearest"}, heavy: []string{"pflag", "yaml"}},
 	"deployments":            {},
 	"deployments/example":    {},
 	// The probe of the container image, a program of its own.

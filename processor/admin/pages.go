@@ -2,7 +2,9 @@ package admin
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"slices"
@@ -11,6 +13,7 @@ import (
 
 	"github.com/segmentd/segmentd/processor"
 	"github.com/segmentd/segmentd/rules"
+	"github.com/segmentd/segmentd/rules/clip"
 	"github.com/segmentd/segmentd/state/subject"
 )
 
@@ -125,10 +128,17 @@ func (q posted) id() (value, idType string) {
 	return q.AnonymousID, "anonymousId"
 }
 
+// readPosted reads a body of one JSON value.
 func readPosted(w http.ResponseWriter, r *http.Request, q any) error {
 	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, 64<<10))
 	d.DisallowUnknownFields()
-	return d.Decode(q)
+	if err := d.Decode(q); err != nil {
+		return err
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("more than one value")
+	}
+	return nil
 }
 
 // subjectOf reads an id; where it is none, ok is false and the answer is given.
@@ -216,7 +226,7 @@ func problemWith(w http.ResponseWriter, status int, detail string, problems []st
 		Status   int      `json:"status"`
 		Detail   string   `json:"detail"`
 		Problems []string `json:"problems,omitempty"`
-	}{"about:blank", http.StatusText(status), status, detail, problems})
+	}{"about:blank", http.StatusText(status), status, clip.Message(detail), problems})
 }
 
 func writeJSON(w http.ResponseWriter, status int, contentType string, v any) {

@@ -47,6 +47,8 @@ func (s *Server) redirect(w http.ResponseWriter, r *http.Request, elsewhere *pro
 	defer cancel()
 	owner, err := s.deps.Owner(ctx, elsewhere.Partition)
 	switch {
+	case r.Context().Err() != nil:
+		s.deps.Logger.Debug("whoever asked who owns a partition has hung up", "partition", elsewhere.Partition)
 	case err != nil:
 		s.deps.Logger.Warn("it cannot be told who owns a partition", "partition", elsewhere.Partition, "error", err)
 		askAgain(w, "it cannot be told at the moment who owns the subject's partition")

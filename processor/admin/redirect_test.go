@@ -51,6 +51,24 @@ func TestRedirect(t *testing.T) {
 	}
 }
 
+// A warning is for somebody who can do something: that an asker hung up is none.
+func TestAskerHangsUp(t *testing.T) {
+	for _, hungUp := range []bool{true, false} {
+		var log strings.Builder
+		s := &Server{deps: Deps{Logger: slog.New(slog.NewTextHandler(&log, nil)),
+			Owner: func(context.Context, int32) (string, error) { return "", errors.New("no answer") }}}
+		ctx, hangUp := context.WithCancel(t.Context())
+		if hungUp {
+			hangUp()
+		}
+		s.lookupProblem(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, "GET", "/v1/subjects/u1", nil), &processor.NotOwnedError{Partition: 3})
+		hangUp()
+		if warned := strings.Contains(log.String(), "level=WARN"); warned == hungUp {
+			t.Errorf("hung up %v: %q", hungUp, log.String())
+		}
+	}
+}
+
 // What others are told to ask, where nothing is configured and where something is.
 func TestAddress(t *testing.T) {
 	for _, c := range []struct{ listen, advertise, want string }{
