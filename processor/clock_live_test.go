@@ -236,10 +236,7 @@ func TestRecordsOfTheFuture(t *testing.T) {
 func TestHostBehindTheBroker(t *testing.T) {
 	for _, when := range []string{"from the start", "after a jump"} {
 		t.Run(when, func(t *testing.T) {
-			l := newLab(t, labConfig{rules: clockRules, partitions: 1})
-			l.cfg.LogAppend = true
-			inner := l.transactor
-			l.transactor = func(id string) stream.Transactor { return &telling{inner(id)} }
+			l := newTellingLab(t)
 			start := ago(8 * day)
 			if when == "from the start" {
 				l.skew.Store(-int64(3 * day))

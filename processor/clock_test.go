@@ -95,15 +95,22 @@ func (s *telling) Produce(ctx context.Context, ms []stream.Message) ([]stream.Pr
 	return produced, err
 }
 
+// newTellingLab has a broker that says when it appended what is sent to it.
+func newTellingLab(t *testing.T) *lab {
+	t.Helper()
+	l := newLab(t, labConfig{rules: clockRules, partitions: 1})
+	l.cfg.LogAppend = true
+	inner := l.transactor
+	l.transactor = func(id string) stream.Transactor { return &telling{inner(id)} }
+	return l
+}
+
 // A host whose clock is three days ahead of the broker's ends no window, and
 // goes on processing what it reads; once the clocks agree, timers go on.
 func TestHostAheadOfTheBroker(t *testing.T) {
 	for _, when := range []string{"from the start", "after a jump"} {
 		t.Run(when, func(t *testing.T) {
-			l := newLab(t, labConfig{rules: clockRules, partitions: 1})
-			l.cfg.LogAppend = true
-			inner := l.transactor
-			l.transactor = func(id string) stream.Transactor { return &telling{inner(id)} }
+			l := newTellingLab(t)
 			if when == "from the start" {
 				l.skew.Store(int64(3 * day))
 			}
@@ -139,10 +146,7 @@ func TestHostAheadOfTheBroker(t *testing.T) {
 // After a restart nothing has been compared yet: the first transaction that a host
 // ahead of the broker brings about fails before its end.
 func TestHostAheadOfTheBrokerAfterARestart(t *testing.T) {
-	l := newLab(t, labConfig{rules: clockRules, partitions: 1})
-	l.cfg.LogAppend = true
-	inner := l.transactor
-	l.transactor = func(id string) stream.Transactor { return &telling{inner(id)} }
+	l := newTellingLab(t)
 	start := ago(5 * day)
 	l.produce(given("u1", "marketing", start), track("u1", "Order Completed", "m1", start))
 	r := l.start()

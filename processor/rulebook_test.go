@@ -31,6 +31,17 @@ segments:
 `, revision, segment))
 }
 
+// newBookLab has a customer under the older of two rule sets.
+func newBookLab(t *testing.T) (l *lab, older, newer *rules.Set) {
+	t.Helper()
+	older, newer = bookRules(t, 1, "one"), bookRules(t, 2, "two")
+	l = newLab(t, labConfig{set: older, partitions: 1})
+	l.cfg.AllowRemovals = true
+	l.holdClock(ago(day))
+	l.produce(given("u1", "marketing", ago(2*day)), track("u1", "Order Completed", "m", ago(2*day)))
+	return l, older, newer
+}
+
 // another opens a further instance of the lab's group, with rules of its own and
 // without any partition.
 func (l *lab) another(set *rules.Set) *running {
@@ -48,11 +59,7 @@ func (l *lab) another(set *rules.Set) *running {
 // What was published is wanted, whatever has become of who published it: an
 // instance that starts with the older files follows it, and publishes nothing.
 func TestPublishedRulesOutliveTheirPublisher(t *testing.T) {
-	older, newer := bookRules(t, 1, "one"), bookRules(t, 2, "two")
-	l := newLab(t, labConfig{set: older, partitions: 1})
-	l.cfg.AllowRemovals = true
-	l.holdClock(ago(day))
-	l.produce(given("u1", "marketing", ago(2*day)), track("u1", "Order Completed", "m", ago(2*day)))
+	l, _, newer := newBookLab(t)
 	r := l.start()
 	r.read()
 	r.stop()
@@ -73,11 +80,7 @@ func TestPublishedRulesOutliveTheirPublisher(t *testing.T) {
 // A partition that comes from an instance with newer rules keeps them at one
 // that has not read of them yet.
 func TestPartitionFromElsewhereKeepsItsRules(t *testing.T) {
-	older, newer := bookRules(t, 1, "one"), bookRules(t, 2, "two")
-	l := newLab(t, labConfig{set: older, partitions: 1})
-	l.cfg.AllowRemovals = true
-	l.holdClock(ago(day))
-	l.produce(given("u1", "marketing", ago(2*day)), track("u1", "Order Completed", "m", ago(2*day)))
+	l, older, newer := newBookLab(t)
 	r := l.start()
 	r.read()
 	behind := l.another(older)

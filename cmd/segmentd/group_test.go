@@ -16,20 +16,28 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// Three instances share the partitions; every one of them can be asked for every
-// subject; and they are restarted one after the other, under load, without more
-// partitions moving than must and without a fault in what is published.
-func TestGroupOfThree(t *testing.T) {
-	f := newFleet(t)
-	members := []*member{f.add("a", fleetRules), f.add("b", fleetRules), f.add("c", fleetRules)}
+// threeAtWork are three instances that have published of thirty subjects.
+func threeAtWork(t *testing.T) (f *fleet, members []*member, ids []string) {
+	t.Helper()
+	f, ids = newFleet(t), subjects(30)
+	for _, name := range []string{"a", "b", "c"} {
+		members = append(members, f.add(name, fleetRules))
+	}
 	for _, m := range members {
 		m.start()
 	}
-	ids := subjects(30)
 	for _, id := range ids {
 		f.order(id)
 	}
 	f.published(ids)
+	return f, members, ids
+}
+
+// Three instances share the partitions; every one of them can be asked for every
+// subject; and they are restarted one after the other, under load, without more
+// partitions moving than must and without a fault in what is published.
+func TestGroupOfThree(t *testing.T) {
+	f, members, ids := threeAtWork(t)
 	owners := f.owners(3)
 	for _, m := range members {
 		eventuallyStatus(t, m.url()+"/readyz", http.StatusOK)
@@ -154,16 +162,7 @@ func (f *fleet) restart(m *member, i int, ids []string, owners map[int32]string)
 // instance has it, and never back: not by an instance that starts with the older
 // files meanwhile, nor by partitions that move.
 func TestRollingDeploymentOfRules(t *testing.T) {
-	f := newFleet(t)
-	members := []*member{f.add("a", fleetRules), f.add("b", fleetRules), f.add("c", fleetRules)}
-	for _, m := range members {
-		m.start()
-	}
-	ids := subjects(30)
-	for _, id := range ids {
-		f.order(id)
-	}
-	f.published(ids)
+	f, members, ids := threeAtWork(t)
 	newer := strings.Replace(fleetRules, "revision: 1", "revision: 2", 1) + "  - {key: known, purpose: marketing, when: 'orders.count() >= 0'}\n"
 	first := members[0].service.processor.Rules().Hash
 	a, b, c := members[0], members[1], members[2]
