@@ -19,6 +19,7 @@ const CodecVersion = 3
 //	time Clock (from 0) | time Next
 //	where the flags say so: time Held.Since, Held.Until
 //	where the flags say so, rights: time Erased | uvarint n, then n restrictions: time At | byte lifted
+//	    | uvarint n, then n corrections: key | time | value
 //	where the flags say so, a table: uvarint n | run of n different times
 //	uvarint n, then n purposes:
 //	    key | basis flags byte | time Since, Until, Stop.At
@@ -150,10 +151,12 @@ func storedID(r *subject.Record) string {
 	return r.ID.Value
 }
 
-func hasRights(r *subject.Record) bool { return r.Erased != 0 || len(r.Restrictions) > 0 }
+func hasRights(r *subject.Record) bool {
+	return r.Erased != 0 || len(r.Restrictions) > 0 || len(r.Corrections) > 0
+}
 
 func (e *encoder) rights(r *subject.Record) {
-	mustAscend(!r.IsFence() || r.Held == (subject.Held{}) && len(r.Messages) == 0 && r.Shadow == nil)
+	mustAscend(!r.IsFence() || r.Held == (subject.Held{}) && len(r.Messages) == 0 && len(r.Corrections) == 0 && r.Shadow == nil)
 	e.time(r.Erased)
 	e.uvarint(uint64(len(r.Restrictions)))
 	for i, x := range r.Restrictions {
@@ -165,6 +168,23 @@ func (e *encoder) rights(r *subject.Record) {
 		}
 		e.b = append(e.b, lifted)
 	}
+	e.uvarint(uint64(len(r.Corrections)))
+	for i := range r.Corrections {
+		mustAscend(correctionFits(r.Erased, r.Corrections[:i], &r.Corrections[i]))
+		e.trait(&r.Corrections[i])
+	}
+}
+
+// correctionFits reports whether a correction may come after others.
+func correctionFits(erased subject.Instant, before []subject.Trait, c *subject.Trait) bool {
+	if erased != 0 && c.Time <= erased {
+		return false
+	}
+	if len(before) == 0 {
+		return true
+	}
+	last := &before[len(before)-1]
+	return last.Time < c.Time || last.Time == c.Time && last.Key < c.Key
 }
 
 // restrictionFits reports whether a restriction may come after others.
@@ -228,6 +248,9 @@ func (u *unitFinder) rights(r *subject.Record) {
 	u.see(r.Erased)
 	for _, x := range r.Restrictions {
 		u.see(x.At)
+	}
+	for i := range r.Corrections {
+		u.see(r.Corrections[i].Time)
 	}
 }
 
@@ -309,12 +332,16 @@ func (e *encoder) purpose(p *subject.Purpose) {
 	for i := range p.Traits {
 		t := &p.Traits[i]
 		mustAscend(i == 0 || p.Traits[i-1].Key < t.Key)
-		e.text(t.Key)
-		e.time(t.Time)
-		e.b = appendValue(e.b, t.Value)
+		e.trait(t)
 	}
 	e.leaves(p.Leaves)
 	e.members(p.Members)
+}
+
+func (e *encoder) trait(t *subject.Trait) {
+	e.text(t.Key)
+	e.time(t.Time)
+	e.b = appendValue(e.b, t.Value)
 }
 
 func (e *encoder) basis(s *subject.Basis) {

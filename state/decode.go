@@ -186,7 +186,7 @@ func (d *Decoder) body(t subject.IDType) {
 	}
 	d.readMessages()
 	fence := r.Erased != 0 && len(d.purposes) == 0
-	d.require(!fence || r.ID.Value == "" && !d.held && len(d.messages) == 0 && !d.shadowed)
+	d.require(!fence || r.ID.Value == "" && !d.held && len(d.messages) == 0 && len(r.Corrections) == 0 && !d.shadowed)
 }
 
 func (d *Decoder) readRights() {
@@ -198,6 +198,11 @@ func (d *Decoder) readRights() {
 		x.Lifted = lifted == 1
 		d.require(lifted <= 1 && restrictionFits(r.Erased, r.Restrictions, x))
 		r.Restrictions = append(r.Restrictions, x)
+	}
+	for range d.count(minTraitBytes) {
+		c := d.trait()
+		d.require(correctionFits(r.Erased, r.Corrections, &c))
+		r.Corrections = append(r.Corrections, c)
 	}
 	d.require(hasRights(r))
 }
@@ -247,11 +252,15 @@ func (d *Decoder) basis(s *subject.Basis) (grants int) {
 func (d *Decoder) readTraits() int {
 	n := d.count(minTraitBytes)
 	for i := range n {
-		t := subject.Trait{Key: d.name(), Time: d.time(), Value: d.value(0)}
+		t := d.trait()
 		d.require(i == 0 || d.traits[len(d.traits)-1].Key < t.Key)
 		d.traits = append(d.traits, t)
 	}
 	return n
+}
+
+func (d *Decoder) trait() subject.Trait {
+	return subject.Trait{Key: d.name(), Time: d.time(), Value: d.value(0)}
 }
 
 func (d *Decoder) readLeaves() int {

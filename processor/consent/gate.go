@@ -5,7 +5,7 @@
 // Decisions are ordered by their effective instant, the earlier of timestamp
 // and arrival; on a tie the stop wins. A stop (refusal, withdrawal, objection)
 // is in force from the moment it is taken in and beats every grant that is not
-// newer. A grant is in force once the subject's clock has reached it. The
+// newer. An erasure is a stop of every purpose, whatever its basis. A grant is in force once the subject's clock has reached it. The
 // present period is the unbroken chain of grants, each no later than the
 // expiry of the one before it, that holds at the clock.
 package consent
@@ -24,6 +24,7 @@ type Policy struct {
 	NeedsExplicit    bool          // only explicit grants count (GDPR article 9(2)(a))
 	EndedByObjection bool          // bases other than consent: an objection ends them (article 21)
 	ExpiresAfter     time.Duration // a grant older than this no longer counts; 0: no such limit
+	OldestNotice     string        // grants on an older notice (compared as text), or on none, do not count; "": all do
 }
 
 // maxGrants bounds the grants remembered of one purpose. Beyond it a grant
@@ -37,17 +38,31 @@ func Take(b *subject.Basis, p Policy, d subject.Decision) bool {
 	switch {
 	case d.Status.Stops():
 		return takeStop(b, p, d)
-	case d.Status == subject.Given && (d.Explicit || !p.NeedsExplicit):
+	case d.Status == subject.Given && p.counts(d):
 		return takeGrant(b, p, d)
 	}
 	return false
+}
+
+// counts reports whether a grant is of the grade, and on a notice, that the purpose asks for.
+func (p Policy) counts(d subject.Decision) bool {
+	return (d.Explicit || !p.NeedsExplicit) && (p.OldestNotice == "" || d.NoticeVersion >= p.OldestNotice)
+}
+
+// Erase stops the basis of any purpose as of an erasure, and reports whether that
+// changed what is remembered.
+func Erase(b *subject.Basis, at subject.Instant) bool {
+	return stop(b, subject.Stop{At: at, Status: subject.Forgotten})
 }
 
 func takeStop(b *subject.Basis, p Policy, d subject.Decision) bool {
 	if !p.NeedsConsent && (d.Status != subject.Objected || !p.EndedByObjection) {
 		return false
 	}
-	stop := subject.Stop{At: d.Effective(), Status: d.Status}
+	return stop(b, subject.Stop{At: d.Effective(), Status: d.Status})
+}
+
+func stop(b *subject.Basis, stop subject.Stop) bool {
 	if b.Stop.Status != subject.NoDecision && (stop.At < b.Stop.At || stop.At == b.Stop.At && stop.Status <= b.Stop.Status) {
 		return false
 	}
@@ -123,7 +138,7 @@ func At(b *subject.Basis, p Policy, at subject.Instant) Standing {
 }
 
 // openAt is At for the bases that need no consent: they hold from the
-// subject's first input (Open) until an objection, and again from a newer grant.
+// subject's first input (Open) until an objection or an erasure, and again from a newer grant.
 func openAt(b *subject.Basis, at subject.Instant) Standing {
 	if b.Stop.Status == subject.NoDecision {
 		return Standing{Known: b.Known, Since: subject.LongAgo, Until: subject.Never}
@@ -189,6 +204,8 @@ func outcomeOfStop(s subject.Status) subject.Outcome {
 		return subject.OutcomeWithdrawn
 	case subject.Objected:
 		return subject.OutcomeObjected
+	case subject.Forgotten:
+		return subject.OutcomeErased
 	}
 	return subject.OutcomeNoDecision
 }

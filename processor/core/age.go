@@ -120,7 +120,7 @@ func (e *Engine) setBirthdate(r *subject.Record, purpose int, ev *subject.Event)
 	if !setTrait(p, t.Key, t.Value, ev.Time) {
 		return false
 	}
-	e.settle(p, purpose, settling{r.Clock, subject.ByAge, subject.ByTrait, subject.ByTrait})
+	e.settle(p, purpose, settling{r.Clock, subject.ByAge, e.traitReason(), e.traitReason()})
 	e.markTrait(purpose, t.Key)
 	return true
 }

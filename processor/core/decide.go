@@ -18,9 +18,7 @@ func (e *Engine) Decide(r *subject.Record, d subject.Decision, reached subject.I
 	e.index(r)
 	for i := range e.set.Purposes {
 		if key := e.set.Purposes[i].Key; d.Purpose == "" || d.Purpose == key {
-			p := r.EnsurePurpose(key)
-			p.Indexed = true
-			changed = consent.Take(&p.Basis, e.policies[i], d) || changed
+			changed = e.take(r, i, d) || changed
 		}
 	}
 	if !changed {
@@ -45,6 +43,17 @@ func (e *Engine) Decide(r *subject.Record, d subject.Decision, reached subject.I
 	}
 	e.rearm(r)
 	return true
+}
+
+// take keeps a decision about a purpose, and reports whether it changes anything.
+func (e *Engine) take(r *subject.Record, purpose int, d subject.Decision) bool {
+	p := r.EnsurePurpose(e.set.Purposes[purpose].Key)
+	p.Indexed = true
+	if consent.Take(&p.Basis, e.policies[purpose], d) {
+		return true
+	}
+	r.Purposes = slices.DeleteFunc(r.Purposes, saysNothing)
+	return false
 }
 
 // settleFor brings the purposes that a decision is about to how they stand at an

@@ -39,6 +39,8 @@ type Engine struct {
 	timed    [][]int          // by purpose: segments that can flip without any evidence
 	opens    []bool           // by purpose: an input alone makes its subject known
 	opensAny bool
+	outputs  []string // of the purposes, the default one first
+	byDate   bool     // restrictions hold from their dates on, not from when they are read: of shadows
 
 	// Changes collects what the steps since the last reset published, in order.
 	// The caller takes it and truncates it.
@@ -50,11 +52,13 @@ type Engine struct {
 	view    rules.View
 	marks   marks
 	touched []*rules.Leaf
-	admits  []bool          // by purpose, of the present event
-	cause   *subject.Event  // the present event
-	aged    []agedFlip      // of the present pass
-	nobody  subject.Purpose // what is kept of one of whom nothing is
-	exits   subject.Instant // of the next pass' exits for a stop, if later than its instant
+	admits  []bool         // by purpose, of the present event
+	cause   *subject.Event // the present event
+	// rectifies says that traits are being set by a request.
+	rectifies bool
+	aged      []agedFlip      // of the present pass
+	nobody    subject.Purpose // what is kept of one of whom nothing is
+	exits     subject.Instant // of the next pass' exits for a stop, if later than its instant
 }
 
 // New returns an engine for a rule set.
@@ -65,7 +69,7 @@ func New(set *rules.Set, cfg Config) *Engine {
 	if cfg.MaxSubjectBytes == 0 {
 		cfg.MaxSubjectBytes = 256 << 10
 	}
-	e := &Engine{set: set, cfg: cfg, exits: subject.LongAgo, marks: newMarks(len(set.Segments)), admits: make([]bool, len(set.Purposes))}
+	e := &Engine{set: set, cfg: cfg, exits: subject.LongAgo, outputs: outputsOf(set), marks: newMarks(len(set.Segments)), admits: make([]bool, len(set.Purposes))}
 	for i := range set.Purposes {
 		p := &set.Purposes[i]
 		e.policies = append(e.policies, PolicyOf(p))
@@ -169,6 +173,12 @@ func (m *marks) next() int {
 	return -1
 }
 
+// clear removes all.
+func (m *marks) clear() {
+	for m.next() >= 0 {
+	}
+}
+
 // stateOf returns the subject's state for a purpose of the set by its index, or nil.
 func (e *Engine) stateOf(r *subject.Record, purpose int) *subject.Purpose {
 	return r.Purpose(e.set.Purposes[purpose].Key)
@@ -184,6 +194,9 @@ func (e *Engine) markPurpose(purpose int, why subject.Reason) {
 // markArmed marks the segments of known purposes whose answers may change by
 // themselves at an instant up to at.
 func (e *Engine) markArmed(r *subject.Record, at subject.Instant) {
+	if e.restricted(r, at) {
+		return
+	}
 	for i := range r.Purposes {
 		p := &r.Purposes[i]
 		for _, a := range p.Armed {
@@ -202,8 +215,14 @@ type decided struct {
 
 // decide answers every marked segment as of at, in one pass in decision order,
 // publishes the flips and re-arms what was decided. Segments of a purpose whose
-// basis holds no longer are left.
+// basis holds no longer are left. Of a subject that is restricted nothing is decided,
+// and it is in no segment.
 func (e *Engine) decide(r *subject.Record, at subject.Instant) (d decided) {
+	if e.restricted(r, at) {
+		e.marks.clear()
+		e.exits = subject.LongAgo
+		return d
+	}
 	e.view.Subject, e.view.At = r.ID, at
 	e.view.Begin()
 	for i := e.marks.next(); i >= 0; i = e.marks.next() {
@@ -335,11 +354,11 @@ func (e *Engine) markMembers(p *subject.Purpose, why subject.Reason) {
 // rearm recomputes the record's next instant, and lets go of it where it is due
 // after the inputs that it would wait for.
 func (e *Engine) rearm(r *subject.Record) {
-	next := subject.Never
+	next, restricted := subject.Never, e.restricted(r, r.Clock)
 	for i := range r.Purposes {
 		p := &r.Purposes[i]
 		next = min(next, p.Basis.Until)
-		if p.Basis.Known {
+		if p.Basis.Known && !restricted {
 			for _, a := range p.Armed {
 				next = min(next, a.At)
 			}
@@ -351,6 +370,9 @@ func (e *Engine) rearm(r *subject.Record) {
 			next = min(next, g-1)
 		}
 	}
+	if t := min(e.turn(r), nextCorrection(r)); t != subject.Never {
+		next = min(next, t-1)
+	}
 	r.Next = next
 	if r.Held.Until <= next {
 		r.Held = subject.Held{}
@@ -361,6 +383,7 @@ func (e *Engine) rearm(r *subject.Record) {
 // Nothing changes before r.Next, so what has come to nothing before it is not
 // looked at again.
 func (e *Engine) index(r *subject.Record) {
+	restricted := e.restricted(r, r.Clock)
 	for i := range r.Purposes {
 		p := &r.Purposes[i]
 		if p.Indexed {
@@ -368,7 +391,7 @@ func (e *Engine) index(r *subject.Record) {
 		}
 		p.Indexed = true
 		pi, ok := e.set.PurposeIndex(p.Key)
-		if !ok || !p.Basis.Known {
+		if !ok || !p.Basis.Known || restricted {
 			continue
 		}
 		e.armAll(r, p, pi)

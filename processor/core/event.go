@@ -30,6 +30,9 @@ func (e *Engine) Concerns(ev *subject.Event) bool {
 func (e *Engine) Event(r *subject.Record, ev *subject.Event) (out subject.Outcome, changed bool) {
 	e.cause = ev
 	defer func() { e.cause = nil }()
+	if e.excludes(r, ev) {
+		return e.restrictedOutcome(ev), false
+	}
 	opened := e.opensAny && e.openBases(r, ev)
 	out = e.judge(r, ev)
 	if out == subject.Admitted && e.isDuplicate(r, ev) {
@@ -47,6 +50,17 @@ func (e *Engine) Event(r *subject.Record, ev *subject.Event) (out subject.Outcom
 		e.rearm(r)
 	}
 	return out, opened
+}
+
+// restrictedOutcome is what becomes of an event of a subject that is restricted,
+// whatever its purposes say.
+func (e *Engine) restrictedOutcome(ev *subject.Event) subject.Outcome {
+	for i := range e.set.Purposes {
+		if e.reads(i, ev) {
+			return subject.OutcomeRestricted
+		}
+	}
+	return subject.OutcomeUnused
 }
 
 // openBases makes the subject known for the purposes that need no consent, if
@@ -92,11 +106,11 @@ func (e *Engine) openFor(r *subject.Record, at subject.Instant, why subject.Reas
 }
 
 // closed reports whether nothing is known of the subject for a purpose: its
-// basis neither holds nor was ever decided about.
+// basis neither holds nor was ever decided about, and it was not erased.
 func (e *Engine) closed(r *subject.Record, purpose int) bool {
 	p := e.stateOf(r, purpose)
 	if p == nil {
-		return true
+		return r.Erased == 0
 	}
 	b := &p.Basis
 	return !b.Known && b.Stop.Status == subject.NoDecision && (len(b.Grants) == 0 || !e.policies[purpose].NeedsConsent)
@@ -147,7 +161,10 @@ func (e *Engine) reads(purpose int, ev *subject.Event) bool {
 func (e *Engine) judgePurpose(r *subject.Record, ev *subject.Event, purpose int) subject.Outcome {
 	p := e.stateOf(r, purpose)
 	if p == nil {
-		if p = &e.nobody; e.policies[purpose].NeedsConsent {
+		switch p = &e.nobody; {
+		case r.Erased != 0:
+			return subject.OutcomeErased
+		case e.policies[purpose].NeedsConsent:
 			return subject.OutcomeNoDecision
 		}
 	}
@@ -272,8 +289,16 @@ func (e *Engine) keepTrait(p *subject.Purpose, purpose int, t subject.TraitUpdat
 // markTrait marks the segments of a purpose that read a trait.
 func (e *Engine) markTrait(purpose int, key string) {
 	for _, s := range e.set.TraitSegments(purpose, key) {
-		e.marks.add(s, subject.ByTrait)
+		e.marks.add(s, e.traitReason())
 	}
+}
+
+// traitReason is the reason of what the traits being set bring about.
+func (e *Engine) traitReason() subject.Reason {
+	if e.rectifies {
+		return subject.ByRectified
+	}
+	return subject.ByTrait
 }
 
 // setTrait keeps a trait unless a newer value is kept already.

@@ -103,6 +103,41 @@ func (m *Machine) Dated(d subject.Decision) subject.Decision {
 	return d
 }
 
+// DatedRequest gives a request without any usable date the one it counts as made at.
+func (m *Machine) DatedRequest(q *subject.Request) *subject.Request {
+	if q.Effective() != subject.Never {
+		return q
+	}
+	dated := *q
+	dated.Arrival = max(m.clock, 0)
+	return &dated
+}
+
+// Request applies a data subject's request; it does not move the clock. One
+// without any usable date counts as made at the clock. It reports whether the
+// subject's record changed. While a change of rules is under way the caller has
+// more to do: see Migration.
+func (m *Machine) Request(q *subject.Request) (changed bool, err error) {
+	if q.Kind == subject.Access || q.Kind == subject.Portability {
+		return false, nil
+	}
+	q = m.DatedRequest(q)
+	r, err := m.records.Get(q.Subject)
+	if err != nil {
+		return false, fmt.Errorf("read subject: %w", err)
+	}
+	if r == nil {
+		r = subject.NewRecord(q.Subject)
+	}
+	if !m.engine.Request(r, q, m.clock) {
+		return false, nil
+	}
+	if err := m.records.Put(r); err != nil {
+		return false, fmt.Errorf("keep subject: %w", err)
+	}
+	return true, nil
+}
+
 // Decision applies a decision; it does not move the clock. One without any
 // usable date counts as taken at the clock.
 func (m *Machine) Decision(d subject.Decision) error {

@@ -6,8 +6,8 @@ import (
 )
 
 // Fire applies what is due of the record at the earliest instant, given the
-// partition's clock: flips, expiries and birthdays strictly before it, grants up
-// to it. It reports whether the record must be saved: false if nothing was due,
+// partition's clock: flips, expiries and birthdays strictly before it, grants
+// and requests up to it. It reports whether the record must be saved: false if nothing was due,
 // or the candidate turned out to flip nothing and the next one is already past.
 func (e *Engine) Fire(r *subject.Record, clock subject.Instant) (changed bool) {
 	e.index(r)
@@ -24,7 +24,7 @@ func (e *Engine) Fire(r *subject.Record, clock subject.Instant) (changed bool) {
 
 // advance applies everything of the subject that comes before an input at the
 // instant to, each at its own instant: flips, expiries and birthdays before it,
-// grants up to it, and with expiry also the expiries at it.
+// grants and requests up to it, and with expiry also the expiries at it.
 func (e *Engine) advance(r *subject.Record, to subject.Instant, expiry bool) {
 	for {
 		d, ok := e.due(r, reach{to: to, expiry: expiry})
@@ -35,7 +35,7 @@ func (e *Engine) advance(r *subject.Record, to subject.Instant, expiry bool) {
 	}
 }
 
-// reach says what is due by an instant: all before it, grants at it, and with
+// reach says what is due by an instant: all before it, grants and requests at it, and with
 // expiry also the ends of bases at it.
 type reach struct {
 	to     subject.Instant
@@ -48,21 +48,26 @@ func (c reach) by(at subject.Instant, too bool) bool { return at < c.to || too &
 // due returns the earliest instant at which something of the subject is due.
 func (e *Engine) due(r *subject.Record, c reach) (subject.Instant, bool) {
 	grant, birthday, end, flip := subject.Never, subject.Never, subject.Never, subject.Never
+	restricted := e.restricted(r, r.Clock)
 	for i := range r.Purposes {
 		p := &r.Purposes[i]
 		grant = min(grant, consent.Pending(&p.Basis, r.Clock))
 		birthday = min(birthday, e.birthday(p, r.Clock))
 		end = min(end, p.Basis.Until)
-		if !p.Basis.Known {
+		if !p.Basis.Known || restricted {
 			continue
 		}
 		for _, a := range p.Armed {
 			flip = min(flip, a.At)
 		}
 	}
+	asked := min(e.turn(r), nextCorrection(r))
 	d := subject.Never
+	if c.by(asked, true) {
+		d = asked
+	}
 	if c.by(flip, false) {
-		d = flip
+		d = min(d, flip)
 	}
 	if c.by(end, c.expiry) {
 		d = min(d, end)
@@ -82,11 +87,16 @@ type firing struct {
 	expiry bool // bases end at it all the same
 }
 
-// fireAt applies what is due at the instant d: grants and birthdays, then
+// fireAt applies what is due at the instant d: rectifications, which are inputs; or ends of restrictions, grants and birthdays, then
 // expiries (those at a grant's own instant only if that is asked for: a renewal
 // at that instant may still come), then one pass over what may flip. The
 // subject's clock moves only if something took effect.
 func (e *Engine) fireAt(r *subject.Record, d subject.Instant, f firing) {
+	if traits := takeCorrections(r, d); traits != nil {
+		e.correct(r, traits, d)
+		return // what else is due at the instant comes with it, or after it
+	}
+	crossed := e.cross(r, d)
 	granted, born := e.takeGrants(r, d)
 	expired := false
 	if f.expiry || f.past && !granted {
@@ -95,7 +105,7 @@ func (e *Engine) fireAt(r *subject.Record, d subject.Instant, f firing) {
 	if !f.expiry { // else an input at this instant is to come, and flips wait for it
 		e.markArmed(r, d)
 	}
-	if e.decide(r, d).moved || granted || born || expired {
+	if e.decide(r, d).moved || crossed || granted || born || expired {
 		r.Clock = max(r.Clock, d)
 	}
 	if expired {

@@ -89,7 +89,7 @@ func (l *lane) decode(line []byte, source subject.Position, arrival subject.Inst
 	l.what, l.item, l.at = "", item, subject.Never
 	switch item.Content {
 	case wire.HasRequest:
-		l.what = "requests of data subjects are not available in this version"
+		l.at = item.Request.Effective()
 	case wire.HasEvent:
 		l.at = item.Event.Time
 	case wire.HasDecisions:

@@ -40,13 +40,14 @@ type Summary struct {
 	Skipped   int64 // that were reported as problems
 	Refusals  int64 // decisions that could not be understood, reported too, and counted as refusals
 	Decisions int64
+	Requests  int64 // of data subjects
 	Events    [subject.Outcomes]uint64
 	Changes   int64
 	Clock     subject.Instant // the newest timestamp seen; LongAgo if none was
 }
 
 // Run replays sources: one in its own order, several merged by timestamp (at
-// equal timestamps decisions come before events). It returns the subjects as
+// equal timestamps requests come before decisions, and these before events). It returns the subjects as
 // they stand at the end. It ends soon after ctx does, with ctx's error.
 func Run(ctx context.Context, cfg Config, sources []Source) (*core.Memory, Summary, error) {
 	results, err := RunTogether(ctx, []Config{cfg}, sources)
@@ -223,6 +224,9 @@ func (s Summary) String() string {
 		fmt.Fprintf(&b, " (%d skipped)", s.Skipped)
 	}
 	fmt.Fprintf(&b, "\ndecisions %d\n", s.Decisions)
+	if s.Requests > 0 {
+		fmt.Fprintf(&b, "requests  %d\n", s.Requests)
+	}
 	var total uint64
 	for _, n := range s.Events {
 		total += n

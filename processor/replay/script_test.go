@@ -30,6 +30,7 @@ import (
 //	DAY[THH:MM[:SS]] SUBJECT EVENT NAME {properties}      an event; #id after the name gives it a messageId
 //	DAY[THH:MM[:SS]] SUBJECT traits {traits}              an identify call
 //	DAY[THH:MM[:SS]] SUBJECT given|refused|withdrawn|objected PURPOSE {more}
+//	DAY[THH:MM[:SS]] SUBJECT requests erase|restrict|unrestrict|rectify|access|portability {traits}
 //
 // where DAY is MM-DD of 2026, or YYYY-MM-DD; a subject that begins with ? is anonymous.
 func TestScripts(t *testing.T) {
@@ -80,7 +81,14 @@ func runScript(t *testing.T, set *rules.Set, d *datadriven.TestData) string {
 	var out strings.Builder
 	cfg := replay.Config{Rules: set, Until: subject.Never,
 		Change: func(c *subject.Change) error {
-			fmt.Fprintf(&out, "%s %s %s %s (%s) v%d", c.Time, c.Subject.Value, c.Kind, c.Segment, c.Reason, c.Version)
+			fmt.Fprintf(&out, "%s %s %s", c.Time, c.Subject.Value, c.Kind)
+			if c.Kind != subject.Erased {
+				out.WriteString(" " + c.Segment)
+			}
+			fmt.Fprintf(&out, " (%s) v%d", c.Reason, c.Version)
+			if c.Output != "" {
+				fmt.Fprintf(&out, " for %s", c.Output)
+			}
 			if c.CausedBy != "" && (!strings.HasPrefix(c.CausedBy, "in:") || d.HasArg("places")) {
 				fmt.Fprintf(&out, " by %s", c.CausedBy)
 			}
@@ -199,6 +207,11 @@ func record(t *testing.T, line string) map[string]any {
 	switch part[2] {
 	case "traits":
 		r["type"], r["traits"] = "identify", fields
+	case "requests":
+		r["type"], r["request"], r["requestId"] = "request", part[3], "r1"
+		if hasBody {
+			r["traits"] = fields
+		}
 	case "given", "refused", "withdrawn", "objected":
 		r["type"], r["status"], r["purpose"] = "decision", part[2], part[3]
 		for k, v := range fields {

@@ -72,7 +72,7 @@ type reader struct {
 	line          int64
 	lanes         []lane
 	at            subject.Instant // when the line is applied; Never: no date
-	event         bool            // it is an event
+	content       wire.Content    // what it holds
 	countsAsEvent bool            // the skipped line was none that says it is a decision or request
 	doubted       bool            // a date was so early that the unit may be wrong
 	long          []byte
@@ -115,7 +115,7 @@ func (r *reader) decode(text []byte) (what string) {
 		l := &r.lanes[i]
 		l.decode(text, subject.Position{Topic: r.source.Name, Offset: r.line}, subject.Never)
 		if l.what == "" {
-			good, r.at, r.event = true, min(r.at, l.at), l.item.Content == wire.HasEvent
+			good, r.at, r.content = true, min(r.at, l.at), l.item.Content
 		}
 	}
 	if good {
@@ -137,8 +137,8 @@ func (r *reader) apply(ctx context.Context, steppers []*Stepper) error {
 	return nil
 }
 
-// before orders the heads of merged sources: by instant, decisions first.
-// Undated decisions come at once.
+// before orders the heads of merged sources: by instant, of one instant requests
+// first, then decisions. Undated ones come at once.
 func (r *reader) before(o *reader) bool {
 	a, b := r.at, o.at
 	if a == subject.Never {
@@ -150,7 +150,7 @@ func (r *reader) before(o *reader) bool {
 	if a != b {
 		return a < b
 	}
-	return !r.event && o.event
+	return r.content > o.content // see wire.Content
 }
 
 // readLine returns the next line without its end, valid until the next call.

@@ -132,10 +132,15 @@ func (s *Stepper) apply(ctx context.Context, item *wire.Item, at subject.Instant
 }
 
 func (s *Stepper) take(item *wire.Item) (subject.Outcome, error) {
-	if item.Content == wire.HasEvent {
+	switch item.Content {
+	case wire.HasEvent:
 		outcome, err := s.machine.Event(item.Event)
 		s.summary.Events[outcome]++
 		return outcome, err
+	case wire.HasRequest:
+		s.summary.Requests++
+		_, err := s.machine.Request(item.Request)
+		return subject.Admitted, err
 	}
 	for _, d := range item.Decisions {
 		s.summary.Decisions++

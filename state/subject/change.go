@@ -63,6 +63,8 @@ func ReasonOfStop(s Status) Reason {
 		return ByRefused
 	case Objected:
 		return ByObjected
+	case Forgotten:
+		return ByErased
 	}
 	return ByWithdrawn
 }
@@ -75,6 +77,7 @@ type Change struct {
 	Time     Instant // the instant from which it is so
 	Reason   Reason
 	Purpose  string
+	Output   string // of Erased: the purposes' output whose changes topic it is for; "": the default one
 	Version  uint64 // rises by one with each change of the subject
 	CausedBy string // messageId or topic:partition:offset of the causing event; ""
 }

@@ -9,7 +9,8 @@ import "slices"
 // INVARIANT: Purposes is sorted by Key, Leaves by Key, Members by Segment; a
 // leaf without evidence is absent. Held is zero, or its Until later than Next.
 // Restrictions are sorted by At, at one instant the lift first, no two alike; all
-// are later than Erased. A fence (IsFence) has neither Held nor Messages.
+// are later than Erased. Corrections are sorted by Time, then Key, no two of both
+// alike, and later than Erased. A fence (IsFence) has neither Held nor Messages.
 type Record struct {
 	ID       ID
 	Version  uint64  // changes published so far, also across erasure
@@ -26,6 +27,9 @@ type Record struct {
 	// Restrictions are the subject's demands to restrict processing and the ends
 	// of them (GDPR article 18).
 	Restrictions []Restriction
+	// Corrections are rectified traits (GDPR article 16) that take force once the
+	// clock reaches their Time, as they were asked for: of no purpose yet.
+	Corrections []Trait
 
 	// Shadow is the subject as it would be had the present rule set been in force
 	// from the start of the inputs, while that is being found out; else nil. It
@@ -165,7 +169,8 @@ func NewRecord(id ID) *Record { return &Record{ID: id, Clock: LongAgo, Next: Nev
 // may change.
 func (r *Record) Clone() *Record {
 	c := *r
-	c.Messages, c.Purposes, c.Restrictions = slices.Clone(r.Messages), slices.Clone(r.Purposes), slices.Clone(r.Restrictions)
+	c.Messages, c.Purposes = slices.Clone(r.Messages), slices.Clone(r.Purposes)
+	c.Restrictions, c.Corrections = slices.Clone(r.Restrictions), slices.Clone(r.Corrections)
 	for i := range c.Purposes {
 		p := &c.Purposes[i]
 		p.Basis.Grants, p.Traits = slices.Clone(p.Basis.Grants), slices.Clone(p.Traits)
