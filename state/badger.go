@@ -105,7 +105,7 @@ func (s *Store) writeBatch(space keyspace, b *batch) (err error) {
 		return err
 	}
 	s.opts.Reached(StepWrite)
-	w := txnWriter{db: s.db, reached: s.opts.Reached, txn: s.db.NewTransaction(true), keys: make([]byte, 0, len(b.values)*recordKeyBytes+len(b.timers)*timerKeyBytes)}
+	w := txnWriter{db: s.db, reached: s.opts.Reached, room: s.dir.room, txn: s.db.NewTransaction(true), keys: make([]byte, 0, len(b.values)*recordKeyBytes+len(b.timers)*timerKeyBytes)}
 	defer func() { w.txn.Discard() }()
 	for t, armed := range b.timers {
 		if armed {
@@ -142,6 +142,7 @@ const positionName = "position"
 type txnWriter struct {
 	db      *badger.DB
 	reached func(Step)
+	room    func() error // looked for before each transaction but the first
 	txn     *badger.Txn
 	keys    []byte // Badger keeps keys until the commit
 	err     error
@@ -198,7 +199,9 @@ func (w *txnWriter) do(op func() error) {
 		if err = w.txn.Commit(); err == nil {
 			w.reached(StepPart)
 			w.txn = w.db.NewTransaction(true)
-			err = op()
+			if err = w.room(); err == nil {
+				err = op()
+			}
 		}
 	}
 	w.err = err

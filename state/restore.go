@@ -101,6 +101,9 @@ func (s *Store) drop(space keyspace) (err error) {
 	defer guard(&err)
 	s.dropping.Lock()
 	defer s.dropping.Unlock()
+	if err := s.dir.room(); err != nil {
+		return err
+	}
 	s.opts.Reached(StepDrop)
 	err = s.db.Update(func(txn *badger.Txn) error { return txn.Delete(space.meta(positionName)) })
 	if err != nil {

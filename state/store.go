@@ -294,7 +294,9 @@ func (s *Store) damaged(err error) error {
 }
 
 // Close closes the image and marks it cleanly stopped. All partitions must be
-// closed before.
+// closed before. ErrNoRoom: the image is left as a killed process leaves it, for
+// Badger writes down what it holds when it is closed, and the kernel would end the
+// process; its goroutines stay, so the process should end.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -305,6 +307,9 @@ func (s *Store) Close() error {
 		return fmt.Errorf("close data directory %s: %d partitions are open", s.dir.path, len(s.open))
 	}
 	s.closed = true
+	if err := s.dir.room(); err != nil {
+		return errors.Join(fmt.Errorf("close data directory %s: %w", s.dir.path, err), s.dir.unlock())
+	}
 	if err := closeBadger(s.db); err != nil {
 		return errors.Join(fmt.Errorf("close image: %w", err), s.dir.unlock())
 	}

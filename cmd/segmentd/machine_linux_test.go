@@ -79,7 +79,7 @@ func mount(t *testing.T, dir, size string) {
 func TestCrashOnAFullDisk(t *testing.T) {
 	c, history := onHistory(t, 20_000, "700ms")
 	data := filepath.Join(c.dir, "data")
-	mount(t, data, "600m")
+	mount(t, data, "1000m")
 	p := c.startAtWork()
 	other := filepath.Join(data, "other")
 	var left syscall.Statfs_t
@@ -87,6 +87,24 @@ func TestCrashOnAFullDisk(t *testing.T) {
 	c.fill(other, int(left.Bavail)*int(left.Bsize)-(100<<20))
 	p.ends(3, "no room left for the image")
 	c.startProcessor().ends(3, "make room")
+	c.must(os.Remove(other))
+	c.heals(history)
+}
+
+// So does one that is full to its last byte at once: what Badger would write at the
+// stop finds no room, and the image is left as a kill leaves it.
+func TestCrashOnADiskWithoutRoom(t *testing.T) {
+	c, history := onHistory(t, 20_000, "700ms")
+	data := filepath.Join(c.dir, "data")
+	mount(t, data, "1000m")
+	p := c.startAtWork()
+	c.must(p.cmd.Process.Signal(syscall.SIGSTOP))
+	other := filepath.Join(data, "other")
+	if err := os.WriteFile(other, make([]byte, 1000<<20), 0o600); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("the disk is not full: %v", err)
+	}
+	c.must(p.cmd.Process.Signal(syscall.SIGCONT))
+	p.ends(3, "no room left for the image")
 	c.must(os.Remove(other))
 	c.heals(history)
 }
@@ -107,7 +125,7 @@ func (c *crash) fill(name string, bytes int) {
 func TestCrashOnAReadOnlyDirectory(t *testing.T) {
 	c, history := onHistory(t, 20_000, "700ms")
 	data := filepath.Join(c.dir, "data")
-	mount(t, data, "600m")
+	mount(t, data, "1000m")
 	c.startAtWork().kill()
 	c.must(syscall.Mount("", data, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""))
 	c.startProcessor().ends(3, "read-only file system")
