@@ -109,7 +109,7 @@ func TestGenerationEndsInTime(t *testing.T) {
 	<-hung
 	began := time.Now()
 	r.stop()
-	if took := time.Since(began); took < endGrace/2 || took > endGrace+3*time.Second {
+	if took := time.Since(began); took < endGrace/2 || took > endGrace+15*time.Second {
 		t.Errorf("the generation ended after %s", took)
 	}
 	hangs.Store(false)
@@ -299,10 +299,12 @@ func TestPartitionsThatStayAreNotCounted(t *testing.T) {
 		t.Errorf("%d subjects were counted", counted)
 	}
 	var actual map[string]int64
-	r.inspect(0, func(p *partitionLoop) {
-		p.members = map[string]int64{}
-		must(t, p.countImage())
-		actual = p.members
+	eventually(t, "a count", func() bool {
+		return r.inspect(0, func(p *partitionLoop) {
+			p.members = map[string]int64{}
+			must(t, p.countImage())
+			actual = p.members
+		})
 	})
 	if d := cmp.Diff(actual, sizes); d != "" || len(sizes) == 0 {
 		t.Errorf("(-counted +kept)\n%s", d)

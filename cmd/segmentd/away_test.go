@@ -116,7 +116,7 @@ func TestCrashOneOfThree(t *testing.T) {
 		t.Skip("starts and kills processes")
 	}
 	f := newFleet(t)
-	f.session = 20 * time.Second
+	f.session = time.Minute
 	bin := buildBinary(t, f.dir)
 	a, b := f.add("a", fleetRules), f.add("b", fleetRules)
 	a.start()

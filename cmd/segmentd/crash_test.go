@@ -48,8 +48,11 @@ func TestCrashAtRandom(t *testing.T) {
 	c.produce(history)
 	kills := numberFrom(t, "SEGMENTD_CRASH_KILLS", 10)
 	joined := 0
-	for range kills {
+	for i := range kills {
 		p := c.startProcessor()
+		if i%2 == 1 { // others are killed while they start
+			c.until("it begins", func() bool { return strings.Contains(p.log.String(), "generation begins") })
+		}
 		moment := time.Duration(c.rng.Int64N(int64(1500 * time.Millisecond)))
 		c.alive(p, moment)
 		p.kill()

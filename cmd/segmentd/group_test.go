@@ -244,7 +244,7 @@ func (f *fleet) olderRevisionIsRefused(rules string) {
 // all the same when another one joins, and that one does again what was under way.
 func TestHungTransactionHoldsUpNobody(t *testing.T) {
 	f := newFleet(t)
-	f.session = 15 * time.Second
+	f.session = 45 * time.Second
 	cluster := f.broker.Embedded().Cluster()
 	a, b := f.add("a", fleetRules), f.add("b", fleetRules)
 	a.start()

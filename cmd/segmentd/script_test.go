@@ -133,7 +133,7 @@ func createTopic(ts *testscript.TestScript, neg bool, args []string) {
 	defer client.Close()
 	last := ""
 	within(ts, "the broker creates "+args[0], func() bool {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		_, err := client.CreateTopics(ctx, []kafka.NewTopic{topic})
 		if err != nil {

@@ -200,7 +200,7 @@ func readByFranz(t *testing.T, addr, topic string, n int) string {
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {0: kgo.NewOffset().AtStart()}}))
 	must(t, err)
 	defer k.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	var all []string
 	for len(all) < n && ctx.Err() == nil {
@@ -350,7 +350,7 @@ func TestKafka4Only(t *testing.T) {
 	k, err := kgo.NewClient(kgo.SeedBrokers(b.Addr()))
 	must(t, err)
 	defer k.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	conn := rawConn(t, b.Addr())
 	conn.send(t, kmsg.NewPtrMetadataRequest(), 1)

@@ -23,7 +23,7 @@ func rawConn(t *testing.T, addr string) raw {
 	t.Helper()
 	conn, err := net.Dial("tcp", addr)
 	must(t, err)
-	must(t, conn.SetDeadline(time.Now().Add(5*time.Second)))
+	must(t, conn.SetDeadline(time.Now().Add(30*time.Second)))
 	t.Cleanup(func() { _ = conn.Close() })
 	return raw{conn}
 }

@@ -94,7 +94,6 @@ func TestMemberThatIsGoneWhenItsJoinIsAnsweredLeaves(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			b := start(t, embedded.Config{})
 			stays := member{t: t, conn: rawConn(t, b.Addr())}
-			must(t, stays.conn.SetDeadline(time.Now().Add(time.Minute)))
 			stays.join()
 			members := func() int { return len(b.Cluster().GroupInfo(joinedGroup).Members) }
 
