@@ -1,14 +1,17 @@
 package processor
 
 import (
+	"context"
 	crand "crypto/rand"
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/segmentd/segmentd/processor/kafka"
+	"github.com/segmentd/segmentd/processor/stream"
 	"github.com/segmentd/segmentd/state/subject"
 )
 
@@ -62,15 +65,21 @@ func TestHungDecisionsHoldUpEvents(t *testing.T) {
 	for _, commits := range []bool{true, false} {
 		t.Run(fmt.Sprintf("commits %v", commits), func(t *testing.T) {
 			l := newLab(t, labConfig{rules: barrierRules, partitions: 1})
+			g := &gate{Fetcher: l.fetcher, open: make(chan struct{})}
+			l.fetcher = g
 			r := l.start()
 			l.produce(given("u1", "marketing", ago(2*time.Hour)))
 			r.read()
+			g.shut.Store(true)
+			// An idle loop would wait at the barrier before it knows of the event.
+			eventually(t, "a fetch of events is held back", func() bool { return !g.shut.Load() })
 			tx := l.client.NewTransactor(kafka.TransactorConfig{TransactionalID: "consent-platform"})
 			must(t, tx.Init(background(t)))
 			_, err := tx.Produce(background(t), messagesOf(l, decision("u1", "marketing", "withdrawn", ago(time.Hour))))
 			must(t, err)
 			before := r.clock(0)
 			l.produce(track("u1", "Order Completed", "m1", ago(time.Minute)))
+			close(g.open)
 			// The loop waits at the barrier: it answers no query, and nothing of the event is published.
 			// That there is a lag is told by a loop that is at the barrier, and by no other here.
 			eventually(t, "the loop waits", func() bool { return r.metric(t, "segmentd_input_lag_records", "topic", events) == 1 })
@@ -99,6 +108,23 @@ func TestHungDecisionsHoldUpEvents(t *testing.T) {
 			}
 		})
 	}
+}
+
+// gate holds one fetch of events back, once it is shut, until it is opened.
+type gate struct {
+	stream.Fetcher
+	shut atomic.Bool
+	open chan struct{}
+}
+
+func (g *gate) Fetch(ctx context.Context, at []stream.Position, o stream.FetchOptions, b *stream.Buffer) ([]stream.Fetched, error) {
+	if at[0].Topic == events && g.shut.CompareAndSwap(true, false) {
+		select {
+		case <-g.open:
+		case <-ctx.Done():
+		}
+	}
+	return g.Fetcher.Fetch(ctx, at, o, b)
 }
 
 func causes(changes []subject.Change) (all []record) {
