@@ -39,10 +39,19 @@ func (s *Set) ReadsFor(purpose int) Reads {
 		note(segments, r.Segments...)
 		note(lists, r.Lists...)
 	}
-	if p.MinAge > 0 && len(p.Segments) > 0 {
-		note(fields, pathText("traits", []string{p.BirthdateTrait}))
+	if path := p.BirthdatePath(); path != "" && len(p.Segments) > 0 {
+		note(fields, path)
 	}
 	return Reads{keysOf(events), keysOf(fields), keysOf(segments), keysOf(lists)}
+}
+
+// BirthdatePath is the path of the trait that holds the birthdate, as Slot.Path
+// writes it; "" where no minimum age is set.
+func (p *Purpose) BirthdatePath() string {
+	if p.MinAge == 0 {
+		return ""
+	}
+	return pathText("traits", []string{p.BirthdateTrait})
 }
 
 // Declaration is what the catalogue of fields says of one.

@@ -26,8 +26,12 @@ purposes:
       - Mail House
       - {name: Print Ltd, contact: privacy@print.example}
     data_use: marketing.communications.email
+  - key: credit
+    description: Decide how you may pay
+    lawful_basis: contract
     significant_effect: true
     safeguards: Write to appeals@shop.example and a person decides
+    retention: 30d
   - key: fraud
     description: Keep fraud away from you
     lawful_basis: legitimate_interests

@@ -54,12 +54,13 @@ func (l *loader) noticeVersion(o object, field string) string {
 	return text
 }
 
-// recipients reads who gets memberships: names, or maps with a name.
-func (l *loader) recipients(o object) (all []Recipient) {
+// recipients reads who gets memberships: names, or maps with a name; nil where
+// nothing is said.
+func (l *loader) recipients(o object) []Recipient {
 	if !o.has("recipients") {
 		return nil
 	}
-	named := map[string]bool{}
+	all, named := []Recipient{}, map[string]bool{}
 	for _, item := range l.items(o.fields["recipients"], "recipients") {
 		r := Recipient{Name: strings.TrimSpace(item.node.Value)}
 		if item.node.Kind != yaml.ScalarNode {
@@ -98,8 +99,8 @@ func (l *loader) significance(o object, p *purposeDecl) {
 	case !p.SignificantEffect && o.has("safeguards"):
 		l.errorf(o.keys["safeguards"], "'safeguards' is for 'significant_effect: true', which is not written")
 	case !p.SignificantEffect:
-	case !p.Basis.NeedsConsent() && p.Basis != Contract:
-		l.errorf(o.keys["significant_effect"], "'significant_effect' needs the lawful basis consent, explicit_consent or contract (GDPR article 22(2)); '%s' has %s", p.Key, p.Basis)
+	case p.Basis != ExplicitConsent && p.Basis != Contract:
+		l.errorf(o.keys["significant_effect"], "'significant_effect' needs the lawful basis explicit_consent or contract (GDPR article 22(2)); '%s' has %s", p.Key, p.Basis)
 	case p.Safeguards == "":
 		l.errorf(o.keys["significant_effect"], "'significant_effect' needs 'safeguards': how a person obtains human intervention, expresses a view and contests the decision (GDPR article 22(3))")
 	}

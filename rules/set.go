@@ -58,7 +58,7 @@ type Purpose struct {
 
 	NoticeVersion       string      // of the notice that consents given now should refer to; "": not said
 	OldestNoticeVersion string      // consents that refer to an earlier one (by string comparison), or to none, no longer count; "": all do
-	Recipients          []Recipient // who is given the memberships, as declared
+	Recipients          []Recipient // who is given the memberships, as declared; nil: not said
 	DataUse             string      // fideslang's data use; "": not said
 	LegitimateInterest  string      // the interest pursued, where that is the basis (GDPR article 13(1)(d))
 	LegalReference      string      // the law behind LegalObligation and PublicTask (GDPR article 6(3))

@@ -187,7 +187,7 @@ func TestHashIsOfInformation(t *testing.T) {
 		"lawful_basis: consent", "lawful_basis: consent, notice_version: 2026-03", "lawful_basis: consent, notice_version: 2026-06",
 		"lawful_basis: consent, notice_version: 2026-06, oldest_notice_version: 2026-03", "lawful_basis: consent, recipients: [r]",
 		"lawful_basis: consent, recipients: [r, s]", "lawful_basis: consent, recipients: [{name: r, contact: s}]", "lawful_basis: consent, data_use: sales",
-		"lawful_basis: consent, significant_effect: true, safeguards: s", "lawful_basis: consent, significant_effect: true, safeguards: t",
+		"lawful_basis: contract, significant_effect: true, safeguards: s", "lawful_basis: contract, significant_effect: true, safeguards: t",
 		"lawful_basis: legitimate_interests", "lawful_basis: legitimate_interests, legitimate_interest: i",
 		"lawful_basis: legal_obligation", "lawful_basis: legal_obligation, legal_reference: l",
 	} {

@@ -75,7 +75,7 @@ func TestTransitionTreatsSegments(t *testing.T) {
 		{"the oldest notice", `events("A").exists()`, `events("A").exists()`,
 			strings.Replace(changeHead, "description: P", "description: P, notice_version: 2026-03, oldest_notice_version: 2026-03", 1), rules.Filled},
 		{"what subjects are told", `events("A").exists()`, `events("A").exists()`,
-			strings.Replace(changeHead, "description: P", "description: P, notice_version: 2026-03, recipients: [r], data_use: sales, significant_effect: true, safeguards: s", 1), rules.Unchanged},
+			strings.Replace(changeHead, "description: P", "description: P, notice_version: 2026-03, recipients: [r], data_use: sales", 1), rules.Unchanged},
 		{"the purpose's output", `events("A").exists()`, `events("A").exists()`, strings.Replace(changeHead, "retention: 30d", "retention: 30d, output: x", 1), rules.Decided},
 		{"the purpose's description", `events("A").exists()`, `events("A").exists()`, strings.Replace(changeHead, "description: P", "description: R", 1), rules.Unchanged},
 	} {

@@ -52,6 +52,7 @@ var layers = map[string]layer{
 	"processor/embedded":     {heavy: []string{"kfake"}},
 	"processor/admin":        {own: []string{"processor", "rules", "rules/clip", "state/subject"}, heavy: []string{"prometheus"}},
 	"config":                 {own: []string{"processor/wire/mapping", "rules/clip", "rules/nearest"}, heavy: []string{"pflag", "yaml"}},
+	"processor/transparency": {own: []string{"config", "rules"}},
 	"deployments":            {},
 	"deployments/example":    {},
 	// The probe of the container image, a program of its own.

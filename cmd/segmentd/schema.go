@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
 
+	"github.com/segmentd/segmentd/processor/transparency"
 	"github.com/segmentd/segmentd/processor/wire"
 	"github.com/segmentd/segmentd/rules"
 	"github.com/segmentd/segmentd/rules/ruletest"
@@ -38,7 +40,9 @@ const (
 	ruleTestSchema = "rule-test"
 )
 
-func schemaNames() []string { return append(wire.SchemaNames(), rulesSchema, ruleTestSchema) }
+func schemaNames() []string {
+	return slices.Concat(wire.SchemaNames(), []string{rulesSchema, ruleTestSchema}, transparency.SchemaNames())
+}
 
 func schemaOf(name string) ([]byte, bool) {
 	switch name {
@@ -46,6 +50,9 @@ func schemaOf(name string) ([]byte, bool) {
 		return rules.SchemaJSON(), true
 	case ruleTestSchema:
 		return ruletest.SchemaJSON(), true
+	}
+	if schema, ok := transparency.Schema(name); ok {
+		return schema, true
 	}
 	return wire.Schema(name)
 }

@@ -1,0 +1,106 @@
+package transparency
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Text writes the notice for people to read: plain text that is Markdown, too.
+func (n *Notice) Text() string {
+	var w markdown
+	w.line("# How we use data about you")
+	c := &n.Controller
+	w.line("## Who is responsible")
+	w.line("%s", joined(", ", c.Name, c.Address, c.Country))
+	w.said("Contact: ", c.Contact)
+	w.said("Data protection officer: ", c.DPO)
+	w.said("Representative in the European Union: ", c.Representative)
+	if n.Sources != "" {
+		w.line("## Where we have the data from")
+		w.line("%s", n.Sources)
+	}
+	w.line("## What for")
+	for i := range n.Purposes {
+		w.purposeNotice(&n.Purposes[i])
+	}
+	if len(n.Transfers) > 0 {
+		w.line("## Transfers to other countries")
+		var items []string
+		for _, t := range n.Transfers {
+			items = append(items, fmt.Sprintf("%s, %s: %s", t.Recipient, t.Country, t.Safeguards))
+		}
+		w.items(items)
+	}
+	w.line("## Your rights")
+	var items []string
+	for _, r := range n.Rights {
+		items = append(items, strings.ToUpper(r.Name[:1])+r.Name[1:]+": "+r.Text)
+	}
+	w.items(items)
+	w.said("To use your rights: ", c.Contact)
+	w.line("Content %.16s", n.Hash)
+	return w.String()
+}
+
+// said writes a line where there is something to say.
+func (w *markdown) said(what, text string) {
+	if text != "" {
+		w.line("%s%s", what, text)
+	}
+}
+
+func (w *markdown) purposeNotice(p *PurposeNotice) {
+	w.line("### %s", p.Why)
+	w.line("%s", strings.Join(p.Basis, " "))
+	if len(p.Does) > 0 {
+		w.line("We look at what you do: %s.", list(p.Does, "and"))
+	}
+	w.line("We use:")
+	var data []string
+	for _, d := range p.Data {
+		item := d.Kind
+		if len(d.Details) > 0 {
+			item += ": " + list(d.Details, "and")
+		}
+		data = append(data, item)
+	}
+	w.items(data)
+	if len(p.Special) > 0 {
+		w.line("Among this are sensitive data: %s.", list(p.Special, "and"))
+	}
+	if len(p.Reveals) > 0 {
+		w.line("Being in one of the groups tells something sensitive: %s.", list(p.Reveals, "and"))
+	}
+	w.line("From that we decide whether you belong to these groups:")
+	var groups []string
+	for i := range p.Groups {
+		groups = append(groups, p.Groups[i].text())
+	}
+	w.items(groups)
+	w.said("", strings.Join(p.Effect, " "))
+	w.line("%s", strings.Join(p.HowLong, " "))
+	if len(p.Recipients) > 0 {
+		w.line("The groups you are in are given to %s.", list(p.Recipients, "and"))
+	}
+	w.said("Version of this notice: ", p.Version)
+}
+
+func (g *SegmentNotice) text() string {
+	text := "**" + g.Name + "**"
+	if g.Description != "" {
+		text += ": " + strings.TrimSuffix(g.Description, ".")
+	}
+	text += ". We look at " + strings.Join(g.LooksAt, "; ") + "."
+	return strings.Join(append([]string{text}, g.Stays...), " ")
+}
+
+// joined joins what is not empty.
+func joined(by string, texts ...string) string {
+	var some []string
+	for _, t := range texts {
+		if t != "" {
+			some = append(some, t)
+		}
+	}
+	return strings.Join(some, by)
+}
