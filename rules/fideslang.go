@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// dataUses are the uses of data that fideslang 3.2 names (its data_uses.csv, by
-// fides_key), the roots of which every data_use must begin with.
+// dataUses are the uses of data that fideslang 3.1 names, by fides_key. Every
+// data_use begins with one of their roots.
 var dataUses = strings.Fields(`
 	analytics analytics.reporting analytics.reporting.ad_performance analytics.reporting.campaign_insights
 	analytics.reporting.content_performance analytics.reporting.system analytics.reporting.system.performance
@@ -16,18 +16,18 @@ var dataUses = strings.Fields(`
 	essential.service.operations essential.service.operations.improve essential.service.operations.support
 	essential.service.payment_processing essential.service.security essential.service.upgrades
 	finance functional functional.service functional.service.improve functional.storage
+	functional.storage.privacy_preferences
 	marketing marketing.advertising marketing.advertising.first_party marketing.advertising.first_party.contextual
 	marketing.advertising.first_party.targeted marketing.advertising.frequency_capping
 	marketing.advertising.negative_targeting marketing.advertising.profiling marketing.advertising.serving
 	marketing.advertising.third_party marketing.advertising.third_party.targeted
 	marketing.communications marketing.communications.email marketing.communications.sms
 	operations personalize personalize.content personalize.content.limited personalize.content.profiled
-	personalize.content.profiling personalize.system
+	personalize.content.profiling personalize.profiling personalize.system
 	sales third_party_sharing third_party_sharing.legal_obligation train_ai_system`)
 
-// dataCategories are the categories of data that fideslang names (its
-// data_categories.csv, by fides_key), with those that SpecialCategory knows
-// beside them.
+// dataCategories are the categories of data that fideslang 3.1 names, by
+// fides_key, with those of 3.2 that SpecialCategory knows.
 var dataCategories = strings.Fields(`
 	system system.authentication system.operations user user.account user.account.settings user.account.username
 	user.authorization user.authorization.biometric user.authorization.credentials user.authorization.password

@@ -39,6 +39,7 @@ type facts struct {
 	windows []windowUse
 	names   []nameUse // of events
 	refs    []nameUse // of segments
+	lists   []nameUse // by key
 	lets    []string
 }
 

@@ -57,11 +57,10 @@ func (c *checker) warnField(at spot, keys []string) {
 	}
 }
 
-// warnSpecialSegments reports each segment's key or name, and each event's name
-// for all segments that read it.
+// warnSpecialSegments reports each segment's key or name, and the name of each
+// event and list for all segments that read it.
 func (c *checker) warnSpecialSegments() {
-	readers := make(map[string][]string) // by event: segments that do not say what they infer
-	first := make(map[string]spot)
+	events, lists := newSmellReaders(), newSmellReaders()
 	for i := range c.sections.segments {
 		d := &c.sections.segments[i]
 		if d.considered {
@@ -69,21 +68,43 @@ func (c *checker) warnSpecialSegments() {
 		}
 		suggested := c.warnSegment(d)
 		for _, f := range c.usedBy(i) {
-			for _, n := range f.facts.names {
-				if _, kind := smellOf(n.name); kind == nil || kind == suggested || slices.Contains(readers[n.name], d.key) {
-					continue
-				}
-				readers[n.name] = append(readers[n.name], d.key)
-				if before, again := first[n.name]; !again || compareSpots(n.at, before) < 0 {
-					first[n.name] = n.at
-				}
-			}
+			events.note(f.facts.names, d.key, suggested)
+			lists.note(f.facts.lists, d.key, suggested)
 		}
 	}
-	for name, segments := range readers {
+	c.warnReaders(events, "event's name")
+	c.warnReaders(lists, "list's key")
+}
+
+// smellReaders are names that suggest special data, with the segments that read
+// them and do not say what they infer.
+type smellReaders struct {
+	segments map[string][]string
+	first    map[string]spot
+}
+
+func newSmellReaders() smellReaders {
+	return smellReaders{make(map[string][]string), make(map[string]spot)}
+}
+
+// note adds what a segment reads, but for what its own name suggests already.
+func (r smellReaders) note(uses []nameUse, segment string, suggested *smellKind) {
+	for _, n := range uses {
+		if _, kind := smellOf(n.name); kind == nil || kind == suggested || slices.Contains(r.segments[n.name], segment) {
+			continue
+		}
+		r.segments[n.name] = append(r.segments[n.name], segment)
+		if before, again := r.first[n.name]; !again || compareSpots(n.at, before) < 0 {
+			r.first[n.name] = n.at
+		}
+	}
+}
+
+func (c *checker) warnReaders(r smellReaders, what string) {
+	for name, segments := range r.segments {
 		word, kind := smellOf(name)
-		c.warnf(first[name], "'%s' in the event's name suggests data on %s (GDPR article %d): write infers: [%s] in %s, which needs explicit_consent, or infers: [] if membership reveals none",
-			word, kind.data, kind.article, kind.category, someSegments(segments))
+		c.warnf(r.first[name], "'%s' in the %s suggests data on %s (GDPR article %d): write infers: [%s] in %s, which needs explicit_consent, or infers: [] if membership reveals none",
+			word, what, kind.data, kind.article, kind.category, someSegments(segments))
 	}
 }
 

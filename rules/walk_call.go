@@ -113,6 +113,8 @@ func (w *walker) ruleFunction(e ast.Expr) kindSet {
 		w.f.facts.refs = append(w.f.facts.refs, nameUse{key, w.f.at(arg.ID())})
 	case name == "list" && w.lists[key] == nil && !w.broken:
 		w.fail(arg, "unknown list '%s'%s", key, hint(key, keysOf(w.lists)))
+	case name == "list":
+		w.f.facts.lists = append(w.f.facts.lists, nameUse{key, w.f.at(arg.ID())})
 	}
 	return callKinds[name]
 }
@@ -153,6 +155,8 @@ func (w *walker) aggregate(e ast.Expr) kindSet {
 func (w *walker) comparison(e ast.Expr, op comparison) kindSet {
 	x, y := e.AsCall().Args()[0], e.AsCall().Args()[1]
 	a, b := w.value(x), w.value(y)
+	w.reach(x, y)
+	w.reach(y, x)
 	switch {
 	case op.ordering() && (a == nullKind || b == nullKind):
 		w.fail(e, "'%s' is never true of null: write == null, or has(…)", op)
@@ -162,6 +166,20 @@ func (w *walker) comparison(e ast.Expr, op comparison) kindSet {
 		w.warn(e, "this comparison is always %t: %s is never equal to %s%s", op == notEqual, a, b, w.comparedField(x, y, a, b))
 	}
 	return boolKind
+}
+
+// reach notes how far back a comparison of an event's timestamp with ago()
+// looks: no farther than any other window, since what is older does not count.
+func (w *walker) reach(event, ago ast.Expr) {
+	ch := w.chain(event)
+	if ch.sort != eventSort || len(ch.keys) != 1 || ch.keys[0] != "timestamp" || ago.Kind() != ast.CallKind || ago.AsCall().FunctionName() != "ago" {
+		return
+	}
+	if text, literal := stringLiteral(ago.AsCall().Args()[0]); literal {
+		if micros, err := parseDuration(text); err == nil {
+			w.f.facts.windows = append(w.f.facts.windows, windowUse{micros, "ago(" + text + ")", w.f.at(ago.ID())})
+		}
+	}
 }
 
 // comparedField shows how to compare a text with a number, or a field with a timestamp.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -132,11 +133,11 @@ func (f *documentFlags) oneOf(outputs ...string) error {
 
 // judge warns of what is not stated.
 func (f *documentFlags) judge(inv *invocation, gaps []string) error {
+	if f.strict && len(gaps) > 0 {
+		return inputError(fmt.Errorf("not stated:\n  %s", strings.Join(gaps, "\n  ")))
+	}
 	for _, gap := range gaps {
 		inv.log.Warn("not stated: " + gap)
-	}
-	if f.strict && len(gaps) > 0 {
-		return inputError(fmt.Errorf("%s not stated", count(len(gaps), "thing")))
 	}
 	return nil
 }
