@@ -50,9 +50,12 @@ var layers = map[string]layer{
 	"processor/metrics":      {own: []string{"state/subject"}, heavy: []string{"prometheus"}},
 	"processor/kafka":        {own: []string{"processor/stream", "state/subject"}, heavy: []string{"kafka-go"}},
 	"processor/embedded":     {heavy: []string{"kfake"}},
-	"processor/admin":        {own: []string{"processor", "rules", "rules/clip", "state/subject"}, heavy: []string{"prometheus"}},
-	"config":                 {own: []string{"processor/wire/mapping", "rules/clip", "rules/nearest"}, heavy: []string{"pflag", "yaml"}},
 	"processor/transparency": {own: []string{"config", "rules"}},
+	"processor/access":       {heavy: []string{"yaml"}},
+	"processor/audit":        {},
+	"processor/audit/verify": {}, // and so not the writer's
+	"processor/admin":        {own: []string{"processor", "processor/access", "processor/audit", "processor/metrics", "rules", "rules/clip", "state/subject"}, heavy: []string{"prometheus"}},
+	"config":                 {own: []string{"processor/access", "processor/wire/mapping", "rules/clip", "rules/nearest"}, heavy: []string{"pflag", "yaml"}},
 	"deployments":            {},
 	"deployments/example":    {},
 	// The probe of the container image, a program of its own.
