@@ -31,6 +31,7 @@ func (k Key) Dossier() Key {
 // What the keyed hash is taken of begins with one of these bytes, so that no
 // use of it can be taken for another. Ids begin with their type (0, 1).
 const (
+	domainAudit       = 0xfd
 	domainLog         = 0xfe
 	domainFingerprint = 0xff
 )
@@ -62,6 +63,12 @@ func (k *Keyer) Fingerprint() string {
 // LogID returns what log lines write instead of an id: 12 hexadecimal digits,
 // equal for equal ids, that are no part of the subject's key.
 func (k *Keyer) LogID(id string) string { return hex.EncodeToString(k.hash(domainLog, id)[:6]) }
+
+// AuditID returns what the audit log writes instead of an id: 32 hexadecimal
+// digits, equal for equal ids of one type, that are no part of the subject's key.
+func (k *Keyer) AuditID(id subject.ID) string {
+	return hex.EncodeToString(k.hash(domainAudit, string([]byte{byte(id.Type)})+id.Value)[:16])
+}
 
 // hash returns the keyed hash, valid until the next call.
 func (k *Keyer) hash(domain byte, text string) []byte {

@@ -90,6 +90,10 @@ type Metrics struct {
 	cacheMisses prometheus.Counter
 	partitions  [states]prometheus.Gauge
 
+	denied                                *prometheus.CounterVec
+	auditEntries, auditFailures, panicked prometheus.Counter
+	auditHead                             prometheus.Gauge
+
 	mu       sync.RWMutex
 	segments map[string]*segment // guarded by mu
 }
@@ -116,6 +120,7 @@ func New(cfg Config, deps Deps) (*Metrics, error) {
 	m.defineTime(d)
 	m.defineTransactions(d)
 	m.defineStore(d)
+	m.defineAccess(d)
 	m.defineInfo(d, cfg)
 	if err := d.register(reg); err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)
