@@ -202,19 +202,24 @@ type HTTP struct {
 	// there. Empty: `listen`, with the machine's name in the place of a wildcard.
 	Advertise string    `yaml:"advertise"`
 	TLS       ServerTLS `yaml:"tls"`
-	// File of the bearer tokens and their roles. Not available in this version.
+	// File of the bearer tokens that `/v1` and `/opendsr` then need, on loopback too: a YAML list of `{name, role, hash, expires}`, which
+	// `segmentd token create` writes. Read again as it changes. Beyond loopback it needs `http.tls` or `http.behind_tls_proxy`.
 	TokensFile string `yaml:"tokens_file"`
-	// Serve /debug/pprof.
+	// A proxy in front of `advertise` ends TLS, so that no token crosses a network in the clear: the listener may be plain HTTP beyond loopback.
+	// Others are sent to `https://` and `advertise`.
+	BehindTLSProxy bool `yaml:"behind_tls_proxy" default:"false"`
+	// Serve /debug/pprof: with tokens to operators, without on loopback only.
 	Pprof bool `yaml:"pprof" default:"false"`
 }
 
 // ServerTLS is TLS of the listener; 1.2 is the oldest version spoken.
 type ServerTLS struct {
-	// PEM file of the certificate; empty: plain HTTP. Read at each connection, so a new one needs no restart.
+	// PEM file of the certificate; empty: plain HTTP. Read at each connection, so a new one needs no restart; one that cannot be used
+	// leaves the one of before in use, and the log says so.
 	CertFile string `yaml:"cert_file"`
 	// PEM file of the key of `cert_file`.
 	KeyFile string `yaml:"key_file"`
-	// PEM file of authorities; where it is given, clients must show a certificate signed by one of them.
+	// PEM file of authorities; where it is given, clients must show a certificate signed by one of them. Read at each connection.
 	ClientCAFile string `yaml:"client_ca_file"`
 }
 

@@ -11,6 +11,10 @@ import (
 // envConfig names the configuration file.
 const envConfig = envPrefix + "CONFIG"
 
+// EnvToken is the variable with the token of commands that ask a running
+// instance. It is no setting.
+const EnvToken = envPrefix + "TOKEN"
+
 // serviceLink is what Kubernetes puts into a pod's environment for every
 // service of its namespace; one called segmentd… would look like ours.
 var serviceLink = regexp.MustCompile(`_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$`)
@@ -31,7 +35,7 @@ func environment(environ []string) map[string]string {
 // readEnvironment lays the environment over the configuration and warns of
 // variables that look like ours and are not.
 func (l *loader) readEnvironment() {
-	known := []string{"CONFIG"}
+	known := []string{strings.TrimPrefix(envConfig, envPrefix), strings.TrimPrefix(EnvToken, envPrefix)}
 	for _, f := range settings(reflect.TypeFor[Config](), "") {
 		name := f.env()
 		known = append(known, strings.TrimPrefix(name, envPrefix))

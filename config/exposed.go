@@ -15,7 +15,7 @@ func (c *Config) exposed() []string {
 	var warnings []string
 	for _, f := range []struct{ setting, path string }{
 		{"secret_file", c.SecretFile}, {"kafka.sasl.password_file", c.Kafka.SASL.PasswordFile},
-		{"kafka.tls.key_file", c.Kafka.TLS.KeyFile}, {"http.tls.key_file", c.HTTP.TLS.KeyFile},
+		{"kafka.tls.key_file", c.Kafka.TLS.KeyFile}, {"http.tls.key_file", c.HTTP.TLS.KeyFile}, {"http.tokens_file", c.HTTP.TokensFile},
 		{"kafka.sasl.password", c.passwordIn()},
 	} {
 		if f.path == "" {

@@ -103,7 +103,7 @@ func fixtures(t *testing.T) string {
 	write(t, dir, "secret", "0123456789abcdef\n")
 	write(t, dir, "short", "0123456789abcde \n")
 	write(t, dir, "empty", "\n")
-	write(t, dir, "tokens", "a file of tokens\n")
+	write(t, dir, "tokens", "- {name: crm, role: reader, hash: "+strings.Repeat("0a", 32)+"}\n")
 	cert, key := certificate(t)
 	write(t, dir, "cert.pem", cert)
 	write(t, dir, "key.pem", key)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 )
 
 // Config returns the TLS configuration towards the brokers, nil if it is not
@@ -34,30 +35,73 @@ func (t ClientTLS) Config() (*tls.Config, error) {
 }
 
 // Config returns the TLS configuration of the listener, nil if no certificate
-// is configured. The certificate's files are read anew at each handshake.
-func (t ServerTLS) Config() (*tls.Config, error) {
+// is configured. Its files are read anew at each handshake; where they cannot be
+// used then, those of before are, and failed, if not nil, is told, once for each
+// reason.
+func (t ServerTLS) Config(failed func(error)) (*tls.Config, error) {
 	if t == (ServerTLS{}) {
 		return nil, nil
 	}
-	cfg := &tls.Config{
-		MinVersion: tls.VersionTLS12,
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-			return readPair(t.CertFile, t.KeyFile)
-		},
+	first, err := t.read()
+	if err != nil {
+		return nil, err
 	}
-	errs := []error{checkPair(t.CertFile, t.KeyFile)}
-	if t.CertFile == "" && t.ClientCAFile != "" {
-		errs = append(errs, errors.New("client_ca_file needs cert_file and key_file"))
-	}
+	r := &rereading{files: t, failed: failed, last: first}
+	return &tls.Config{MinVersion: tls.VersionTLS12, GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		return r.config(), nil
+	}}, nil
+}
+
+// read puts the files together. The error joins all problems.
+func (t ServerTLS) read() (*tls.Config, error) {
+	cfg := &tls.Config{MinVersion: tls.VersionTLS12}
+	pair, err := t.pair()
+	errs := []error{err}
+	cfg.Certificates = []tls.Certificate{pair}
 	if t.ClientCAFile != "" {
 		pool, err := readPool("client_ca_file", t.ClientCAFile)
 		errs = append(errs, err)
 		cfg.ClientCAs, cfg.ClientAuth = pool, tls.RequireAndVerifyClientCert
 	}
-	if err := errors.Join(errs...); err != nil {
-		return nil, err
+	return cfg, errors.Join(errs...)
+}
+
+func (t ServerTLS) pair() (tls.Certificate, error) {
+	switch {
+	case t.CertFile == "" && t.KeyFile == "":
+		return tls.Certificate{}, errors.New("client_ca_file needs cert_file and key_file")
+	case t.CertFile == "" || t.KeyFile == "":
+		return tls.Certificate{}, checkPair(t.CertFile, t.KeyFile)
 	}
-	return cfg, nil
+	pair, err := readPair(t.CertFile, t.KeyFile)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	return *pair, nil
+}
+
+// rereading reads files anew at each handshake. Safe for concurrent use.
+type rereading struct {
+	files  ServerTLS
+	failed func(error)
+
+	mu       sync.Mutex
+	last     *tls.Config // guarded by mu: the newest that can be used
+	complain string      // guarded by mu: the last reason that was told
+}
+
+func (r *rereading) config() *tls.Config {
+	cfg, err := r.files.read()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case err == nil:
+		r.last, r.complain = cfg, ""
+	case err.Error() != r.complain && r.failed != nil:
+		r.complain = err.Error()
+		r.failed(err)
+	}
+	return r.last
 }
 
 func readPool(key, path string) (*x509.CertPool, error) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -13,7 +14,7 @@ func TestNoTLS(t *testing.T) {
 	if cfg, err := (ClientTLS{}).Config(); cfg != nil || err != nil {
 		t.Errorf("client: %v, %v", cfg, err)
 	}
-	if cfg, err := (ServerTLS{}).Config(); cfg != nil || err != nil {
+	if cfg, err := (ServerTLS{}).Config(nil); cfg != nil || err != nil {
 		t.Errorf("server: %v, %v", cfg, err)
 	}
 }
@@ -26,12 +27,15 @@ func TestHandshake(t *testing.T) {
 	write(t, dir, "cert.pem", cert)
 	write(t, dir, "key.pem", key)
 	write(t, dir, "ca.pem", cert)
+	write(t, dir, "client.pem", cert)
+	write(t, dir, "client-key.pem", key)
 	file := func(name string) string { return filepath.Join(dir, name) }
-	server, err := ServerTLS{CertFile: file("cert.pem"), KeyFile: file("key.pem"), ClientCAFile: file("ca.pem")}.Config()
+	var complaints []string
+	server, err := ServerTLS{CertFile: file("cert.pem"), KeyFile: file("key.pem"), ClientCAFile: file("ca.pem")}.Config(func(err error) { complaints = append(complaints, err.Error()) })
 	if err != nil {
 		t.Fatal(err)
 	}
-	client, err := ClientTLS{Enabled: true, CAFile: file("ca.pem"), CertFile: file("cert.pem"), KeyFile: file("key.pem"), ServerName: "localhost"}.Config()
+	client, err := ClientTLS{Enabled: true, CAFile: file("ca.pem"), CertFile: file("client.pem"), KeyFile: file("client-key.pem"), ServerName: "localhost"}.Config()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,9 +50,24 @@ func TestHandshake(t *testing.T) {
 	if err := handshake(t, old, server); err == nil {
 		t.Error("TLS 1.1 was spoken")
 	}
-	cert, key = certificate(t)
-	write(t, dir, "cert.pem", cert)
+	write(t, dir, "key.pem", "half a key")
+	for range 2 {
+		if err := handshake(t, client, server); err != nil {
+			t.Errorf("while the key cannot be used: %v", err)
+		}
+	}
+	if len(complaints) != 1 || !strings.Contains(complaints[0], "key.pem") {
+		t.Errorf("told %q", complaints)
+	}
+	other, otherKey := certificate(t)
+	write(t, dir, "ca.pem", other)
 	write(t, dir, "key.pem", key)
+	if err := handshake(t, client, server); err == nil {
+		t.Error("a client of an authority that is gone was let in")
+	}
+	write(t, dir, "ca.pem", cert)
+	write(t, dir, "cert.pem", other)
+	write(t, dir, "key.pem", otherKey)
 	if err := handshake(t, client, server); err == nil {
 		t.Error("the certificate of before was still shown")
 	}

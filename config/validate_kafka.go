@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/segmentd/segmentd/processor/access"
 	"github.com/segmentd/segmentd/processor/wire/mapping"
 )
 
@@ -202,11 +203,17 @@ func (v *validator) listener() {
 	if !v.uses(NeedListener) {
 		return
 	}
-	if _, err := h.TLS.Config(); err != nil {
+	if _, err := h.TLS.Config(nil); err != nil {
 		v.lines("http.tls", err)
 	}
-	if h.TokensFile != "" {
-		v.add("http.tokens_file", "tokens are not available in this version; without them /v1 is served on loopback only")
+	if h.TokensFile == "" {
+		return
+	}
+	if _, err := access.Load(h.TokensFile); err != nil {
+		v.lines("http.tokens_file", err)
+	}
+	if !h.Loopback() && h.TLS == (ServerTLS{}) && !h.BehindTLSProxy {
+		v.add("http.tokens_file", "beyond loopback (http.listen: %s) tokens would cross the network in the clear: set http.tls, or http.behind_tls_proxy where a proxy ends TLS", h.Listen)
 	}
 }
 

@@ -13,7 +13,7 @@ func TestAskDeadOwner(t *testing.T) {
 	dead.Close()
 	asked := httptest.NewServer(http.RedirectHandler(dead.URL+"/v1/subjects/lookup?redirected=true", http.StatusTemporaryRedirect))
 	defer asked.Close()
-	_, err := ask(t.Context(), asked.URL, "/v1/subjects/lookup", map[string]string{"userId": "u1"})
+	_, err := (&asker{url: asked.URL}).ask(t.Context(), "/v1/subjects/lookup", map[string]string{"userId": "u1"})
 	if err == nil || status(err) != exitEnvironment {
 		t.Fatal(err)
 	}

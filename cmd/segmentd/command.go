@@ -77,7 +77,7 @@ type invocation struct {
 func commands() []command {
 	return []command{
 		runCommand(), brokerCommand(), demoCommand(), checkCommand(), testCommand(), replayCommand(), diffCommand(), produceCommand(), verifyCommand(),
-		membersCommand(), explainCommand(), resumeCommand(), configCommand(), topicsCommand(), recordCommand(), noticeCommand(), schemaCommand(),
+		membersCommand(), explainCommand(), resumeCommand(), tokenCommand(), ledgerCommand(), configCommand(), topicsCommand(), recordCommand(), noticeCommand(), schemaCommand(),
 	}
 }
 

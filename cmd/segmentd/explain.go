@@ -35,11 +35,11 @@ stdin, so that it stays out of the shell's history. 'segmentd replay --explain U
 				if len(inv.args) == 2 {
 					query["segment"] = inv.args[1]
 				}
-				url, err := at.address(inv)
+				asker, err := at.asker(inv)
 				if err != nil {
 					return err
 				}
-				body, err := ask(ctx, url, "/v1/subjects/explain", query)
+				body, err := asker.ask(ctx, "/v1/subjects/explain", query)
 				if err != nil {
 					return err
 				}

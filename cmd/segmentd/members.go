@@ -29,11 +29,11 @@ func membersCommand() command {
 				if err != nil {
 					return inputError(err)
 				}
-				url, err := at.address(inv)
+				asker, err := at.asker(inv)
 				if err != nil {
 					return err
 				}
-				body, err := ask(ctx, url, "/v1/subjects/lookup", map[string]string{*idType: user})
+				body, err := asker.ask(ctx, "/v1/subjects/lookup", map[string]string{*idType: user})
 				if err != nil {
 					return err
 				}

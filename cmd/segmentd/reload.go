@@ -8,6 +8,7 @@ import (
 
 	"github.com/segmentd/segmentd/processor"
 	"github.com/segmentd/segmentd/processor/admin"
+	"github.com/segmentd/segmentd/processor/audit"
 	"github.com/segmentd/segmentd/rules"
 )
 
@@ -73,12 +74,18 @@ func (s *service) addTopics(names []string) {
 	}
 }
 
-// reloadOnHangup reloads the rules at each SIGHUP until ctx ends.
+// reloadOnHangup reloads tokens and rules at each SIGHUP until ctx ends. It is an
+// administrative act, and not done where the audit log cannot have it.
 func (s *service) reloadOnHangup(ctx context.Context) error {
 	for {
 		select {
 		case <-s.hangups:
-			_, _ = s.reload(ctx, false) // the log has said what is wrong
+			if s.tokens != nil {
+				s.tokens.Reload()
+			}
+			if s.audit.Append(audit.Entry{Who: "SIGHUP", Route: "reload"}) == nil {
+				_, _ = s.reload(ctx, false) // the log has said what is wrong
+			}
 		case <-ctx.Done():
 			return nil
 		}

@@ -30,11 +30,11 @@ A partition that POST /v1/admin/pause has paused goes on without --accept-gap. A
 					return usagef("give the partition that shall go on with --partition N")
 				}
 				q := url.Values{"partition": {fmt.Sprint(*partition)}, "acceptGap": {strconv.FormatBool(*accept)}}
-				owner, err := at.address(inv)
+				asker, err := at.asker(inv)
 				if err != nil {
 					return err
 				}
-				body, err := ask(ctx, owner, "/v1/admin/resume?"+q.Encode(), nil)
+				body, err := asker.ask(ctx, "/v1/admin/resume?"+q.Encode(), nil)
 				if err != nil {
 					return err
 				}

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -21,7 +20,9 @@ import (
 
 	"github.com/segmentd/segmentd/config"
 	"github.com/segmentd/segmentd/processor"
+	"github.com/segmentd/segmentd/processor/access"
 	"github.com/segmentd/segmentd/processor/admin"
+	"github.com/segmentd/segmentd/processor/audit"
 	"github.com/segmentd/segmentd/processor/core"
 	"github.com/segmentd/segmentd/processor/embedded"
 	"github.com/segmentd/segmentd/processor/kafka"
@@ -85,6 +86,8 @@ type service struct {
 	metrics   *metrics.Metrics
 	processor *processor.Processor
 	admin     *admin.Server
+	tokens    *access.Tokens // nil: none are configured
+	audit     *audit.Log
 	closers   []func() error
 	absent    atomic.Pointer[[]string] // input topics that are missing
 
@@ -189,7 +192,7 @@ func (s *service) open(ctx context.Context) error {
 	if err := s.processor.SettleRules(ctx); err != nil {
 		return err
 	}
-	return s.openAdmin()
+	return s.openAdmin(secret)
 }
 
 func (s *service) openBroker(listen string) error {
@@ -297,20 +300,6 @@ func (s *service) bounds(ctx context.Context, topic string, partition int32) (st
 	return m.Start, m.End, nil
 }
 
-func (s *service) openAdmin() error {
-	tlsConfig, err := s.cfg.HTTP.TLS.Config()
-	if err != nil {
-		return usageError(fmt.Errorf("http.tls: %w", err))
-	}
-	s.admin, err = admin.New(admin.Config{Listen: s.cfg.HTTP.Listen, Advertise: s.cfg.HTTP.Advertise, Pprof: s.cfg.HTTP.Pprof, TLS: tlsConfig},
-		admin.Deps{Processor: s.processor, Gatherer: s.metrics.Gatherer(), Logger: s.log, Reload: s.reload, Absent: s.absentInputs,
-			Owner: s.client.NewAddressBook(s.cfg.Group, s.sharedTopic()).Owner})
-	if err != nil {
-		return usageError(err)
-	}
-	return nil
-}
-
 // run joins the group and serves HTTP until ctx ends or one of them fails. The
 // HTTP side stops last, so that health can be asked while partitions drain.
 func (s *service) run(ctx context.Context) error {
@@ -323,6 +312,10 @@ func (s *service) run(ctx context.Context) error {
 	group.Go(func() error { return s.watchStore(ctx) })
 	group.Go(func() error { return s.watchInputs(ctx) })
 	group.Go(func() error { return s.reloadOnHangup(ctx) })
+	group.Go(func() error { return s.publishHead(pages) })
+	if s.tokens != nil {
+		group.Go(func() error { return s.tokens.Follow(ctx) })
+	}
 	group.Go(func() error { return s.processor.FollowRules(ctx) })
 	group.Go(func() error {
 		defer stopPages()

@@ -1,6 +1,7 @@
-// Package admin is the HTTP side of segmentd: health, metrics and look-ups.
-// Errors are problem details (RFC 9457). It reads the processor through a small
-// port and holds no state of its own.
+// Package admin is the HTTP side of segmentd: health, metrics and look-ups, who
+// may ask for them (page.go has the table), and the entries of the audit log
+// about it. Errors are problem details (RFC 9457). It reads the processor through
+// a small port.
 package admin
 
 import (
@@ -11,16 +12,16 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/http/pprof"
 	"os"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/segmentd/segmentd/processor"
+	"github.com/segmentd/segmentd/processor/access"
+	"github.com/segmentd/segmentd/processor/audit"
+	"github.com/segmentd/segmentd/processor/metrics"
 	"github.com/segmentd/segmentd/state/subject"
 )
 
@@ -41,12 +42,22 @@ type Config struct {
 	// Advertise is the host:port under which others reach this instance; "" is
 	// what is listened on, with the machine's name in the place of a wildcard.
 	Advertise string
-	Pprof     bool        // serve /debug/pprof, on loopback only
+	Pprof     bool        // serve /debug/pprof
 	TLS       *tls.Config // nil: plain HTTP
+	// BehindTLSProxy says that a proxy ends TLS in front of Advertise.
+	BehindTLSProxy bool
 }
 
-// Deps are what the pages show and do. All are required.
+// Deps are what the pages show and do. All but Tokens are required.
 type Deps struct {
+	// Tokens are those who may ask; nil: whoever is on the machine may.
+	Tokens *access.Tokens
+	// Audit writes an entry of the audit log, and returns once it is on disk.
+	Audit func(audit.Entry) error
+	// Pseudonym is what the audit log has of an id. Safe for concurrent use.
+	Pseudonym func(subject.ID) string
+	Metrics   *metrics.Metrics
+
 	Processor Processor
 	Gatherer  prometheus.Gatherer
 	Logger    *slog.Logger
@@ -67,6 +78,8 @@ type Server struct {
 	http     http.Server
 	loopback bool
 	address  string
+	ours     *http.CrossOriginProtection
+	denials  denials
 }
 
 // New opens the listener; nothing is served before Run.
@@ -75,11 +88,11 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen for HTTP on %s: %w; choose another address with --listen", cfg.Listen, err)
 	}
-	s := &Server{deps: deps, listener: l, loopback: isLoopback(l.Addr()), address: address(cfg, l.Addr())}
+	s := &Server{deps: deps, listener: l, loopback: isLoopback(l.Addr()), address: address(cfg, l.Addr()), ours: http.NewCrossOriginProtection()}
 	if cfg.TLS != nil {
 		s.listener = tls.NewListener(l, cfg.TLS)
 	}
-	s.http = http.Server{Handler: s.routes(cfg), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second,
+	s.http = http.Server{Handler: s.handler(s.pages(cfg)), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second,
 		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(deps.Logger.Handler(), slog.LevelDebug)}
 	return s, nil
 }
@@ -92,7 +105,7 @@ func (s *Server) Address() string { return s.address }
 
 func address(cfg Config, listened net.Addr) string {
 	scheme, at := "http://", cfg.Advertise
-	if cfg.TLS != nil {
+	if cfg.TLS != nil || cfg.BehindTLSProxy && at != "" {
 		scheme = "https://"
 	}
 	if at == "" {
@@ -131,85 +144,4 @@ func (s *Server) Close() error { return s.listener.Close() }
 func isLoopback(a net.Addr) bool {
 	tcp, ok := a.(*net.TCPAddr)
 	return ok && tcp.IP.IsLoopback()
-}
-
-func (s *Server) routes(cfg Config) http.Handler {
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(s.deps.Gatherer, promhttp.HandlerOpts{}))
-	mux.HandleFunc("GET /livez", live)
-	mux.HandleFunc("GET /healthz", live)
-	mux.HandleFunc("GET /readyz", s.readyz)
-	mux.Handle("GET /v1/subjects/{id}", s.local(s.subject))
-	mux.Handle("POST /v1/subjects/lookup", s.local(s.lookup))
-	mux.Handle("GET /v1/subjects/{id}/explain", s.local(s.explain))
-	mux.Handle("POST /v1/subjects/explain", s.local(s.explainPosted))
-	mux.Handle("GET /v1/segments", s.local(s.segments))
-	mux.Handle("GET /v1/status", s.local(s.status))
-	mux.Handle("POST /v1/admin/reload", s.local(s.reload))
-	mux.Handle("POST /v1/admin/pause", s.local(s.pause))
-	mux.Handle("POST /v1/admin/resume", s.local(s.resume))
-	noPage := unmatched(mux)
-	mux.Handle("/v1/", s.local(noPage))
-	if cfg.Pprof && s.loopback {
-		mux.Handle("/debug/pprof/", s.local(pprof.Index))
-		mux.Handle("/debug/pprof/profile", s.local(pprof.Profile))
-		mux.Handle("/debug/pprof/trace", s.local(pprof.Trace))
-	}
-	mux.HandleFunc("/", noPage)
-	// A page of another site, open in a browser on this machine, must not pause us.
-	ours := http.NewCrossOriginProtection()
-	ours.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		problem(w, http.StatusForbidden, "the request comes from a page of another origin")
-	}))
-	return ours.Handler(mux)
-}
-
-// unmatched answers requests that no page takes: for another method than the
-// path's, or for a path that is none.
-func unmatched(mux *http.ServeMux) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		var allowed []string
-		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost} {
-			if _, pattern := mux.Handler(&http.Request{Method: method, Host: r.Host, URL: r.URL}); strings.Contains(pattern, " ") {
-				allowed = append(allowed, method)
-			}
-		}
-		if len(allowed) == 0 {
-			notFound(w)
-			return
-		}
-		w.Header().Set("Allow", strings.Join(allowed, ", "))
-		problem(w, http.StatusMethodNotAllowed, "this page takes "+strings.Join(allowed, ", "))
-	}
-}
-
-func notFound(w http.ResponseWriter) {
-	problem(w, http.StatusNotFound, "there is no such page; see GET /v1/segments, /v1/status, /v1/subjects/{id}, /v1/subjects/{id}/explain, /metrics, /livez, /readyz, "+
-		"and POST /v1/subjects/lookup, /v1/subjects/explain, /v1/admin/{pause,resume,reload}")
-}
-
-// local serves a page only on loopback and only for requests that name it so
-// (a page of another site must not reach it by a name that resolves to loopback).
-func (s *Server) local(next http.HandlerFunc) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch {
-		case !s.loopback:
-			problem(w, http.StatusForbidden, "without tokens only /metrics, /livez, /healthz and /readyz are served on a listener beyond loopback; "+
-				"ask on the machine itself with http.listen on 127.0.0.1")
-		case !namesLoopback(r.Host):
-			problem(w, http.StatusForbidden, "the request's Host is not this machine's loopback address")
-		default:
-			w.Header().Set("Cache-Control", "no-store")
-			next(w, r)
-		}
-	})
-}
-
-func namesLoopback(host string) bool {
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		host = h
-	}
-	host = strings.Trim(host, "[]")
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }

@@ -35,6 +35,7 @@ func (s *Server) explained(w http.ResponseWriter, r *http.Request, q explainQuer
 	if !ok {
 		return
 	}
+	s.about(r, id)
 	all, err := s.deps.Processor.Explain(r.Context(), id, q.segment)
 	var unknown *processor.NoSegmentError
 	switch {

@@ -164,6 +164,7 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, value, idType st
 	if !ok {
 		return
 	}
+	s.about(r, id)
 	memberships, _, err := s.deps.Processor.Lookup(r.Context(), id)
 	if err != nil {
 		s.lookupProblem(w, r, err)

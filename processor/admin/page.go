@@ -1,0 +1,99 @@
+package admin
+
+import (
+	"net/http"
+	"net/http/pprof"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/segmentd/segmentd/processor/access"
+)
+
+// page is one page, or a group of them, with what must be so before it is
+// answered. The zero scope lets nobody ask.
+type page struct {
+	pattern string       // method and path, as http.ServeMux has them; without a method: all
+	scope   access.Scope // who may ask
+	serve   http.HandlerFunc
+	// subject: the answer holds a subject's data. It is sent once the audit log has
+	// it, and only if the page has named the subject (about).
+	subject bool
+	// act: asking changes something. The audit log has it before it is done, and its
+	// outcome before it is answered.
+	act bool
+	// ticket: what the access is for must be named (Segmentd-Ticket).
+	ticket bool
+}
+
+// pages is the table of all pages. What is not in it is not answered.
+func (s *Server) pages(cfg Config) []page {
+	all := []page{
+		{pattern: "GET /metrics", scope: access.Anybody, serve: promhttp.HandlerFor(s.deps.Gatherer, promhttp.HandlerOpts{}).ServeHTTP},
+		{pattern: "GET /livez", scope: access.Anybody, serve: live},
+		{pattern: "GET /healthz", scope: access.Anybody, serve: live},
+		{pattern: "GET /readyz", scope: access.Anybody, serve: s.readyz},
+		{pattern: "GET /v1/subjects/{id}", scope: access.Subjects, subject: true, serve: s.subject},
+		{pattern: "POST /v1/subjects/lookup", scope: access.Subjects, subject: true, serve: s.lookup},
+		{pattern: "GET /v1/subjects/{id}/explain", scope: access.Subjects, subject: true, serve: s.explain},
+		{pattern: "POST /v1/subjects/explain", scope: access.Subjects, subject: true, serve: s.explainPosted},
+		{pattern: "GET /v1/segments", scope: access.Service, serve: s.segments},
+		{pattern: "GET /v1/status", scope: access.Service, serve: s.status},
+		{pattern: "POST /v1/admin/reload", scope: access.Administration, act: true, serve: s.reload},
+		{pattern: "POST /v1/admin/pause", scope: access.Administration, act: true, serve: s.pause},
+		{pattern: "POST /v1/admin/resume", scope: access.Administration, act: true, serve: s.resume},
+	}
+	if cfg.Pprof {
+		all = append(all,
+			page{pattern: "/debug/pprof/", scope: access.Administration, act: true, serve: pprof.Index},
+			page{pattern: "/debug/pprof/profile", scope: access.Administration, act: true, serve: pprof.Profile},
+			page{pattern: "/debug/pprof/trace", scope: access.Administration, act: true, serve: pprof.Trace})
+	}
+	return all
+}
+
+// handler serves pages, each behind its guard. Nothing else adds routes.
+func (s *Server) handler(pages []page) http.Handler {
+	mux := http.NewServeMux()
+	// Whoever may not ask is not told which pages there are.
+	for _, below := range []string{"/v1/", "/opendsr/"} {
+		pages = append(pages, page{pattern: below, scope: access.Service, serve: unmatched(mux)})
+	}
+	pages = append(pages, page{pattern: "/", scope: access.Anybody, serve: unmatched(mux)})
+	for _, p := range pages {
+		mux.Handle(p.pattern, s.guard(p))
+	}
+	return mux
+}
+
+// template is the page's path, as the audit log and the error log name it.
+func (p page) template() string {
+	if _, path, hasMethod := strings.Cut(p.pattern, " "); hasMethod {
+		return path
+	}
+	return p.pattern
+}
+
+// unmatched answers requests that no page takes: for another method than the
+// path's, or for a path that is none.
+func unmatched(mux *http.ServeMux) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var allowed []string
+		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost} {
+			if _, pattern := mux.Handler(&http.Request{Method: method, Host: r.Host, URL: r.URL}); strings.Contains(pattern, " ") {
+				allowed = append(allowed, method)
+			}
+		}
+		if len(allowed) == 0 {
+			notFound(w)
+			return
+		}
+		w.Header().Set("Allow", strings.Join(allowed, ", "))
+		problem(w, http.StatusMethodNotAllowed, "this page takes "+strings.Join(allowed, ", "))
+	}
+}
+
+func notFound(w http.ResponseWriter) {
+	problem(w, http.StatusNotFound, "there is no such page; see GET /v1/segments, /v1/status, /v1/subjects/{id}, /v1/subjects/{id}/explain, /metrics, /livez, /readyz, "+
+		"and POST /v1/subjects/lookup, /v1/subjects/explain, /v1/admin/{pause,resume,reload}")
+}
