@@ -27,21 +27,37 @@ func startService(t *testing.T, listen string) *service {
 
 func startServiceWith(t *testing.T, listen, rules string) *service {
 	t.Helper()
+	return startServiceAs(t, serviceSetup{listen: listen, rules: rules})
+}
+
+// serviceSetup is how a service is to run.
+type serviceSetup struct {
+	listen, rules string
+	environ       []string
+	log           io.Writer // at level debug; nil: none
+}
+
+func startServiceAs(t *testing.T, setup serviceSetup) *service {
+	t.Helper()
+	level := "debug"
+	if setup.log == nil {
+		setup.log, level = io.Discard, "error"
+	}
 	fs := pflag.NewFlagSet("run", pflag.ContinueOnError)
 	config.AddFlags(fs)
-	err := fs.Parse([]string{"--rules", rules, "--embedded", "--data", t.TempDir(), "--listen", listen,
-		"--broker-listen", "127.0.0.1:0", "--log-level", "error"})
+	err := fs.Parse([]string{"--rules", setup.rules, "--embedded", "--data", t.TempDir(), "--listen", setup.listen,
+		"--broker-listen", "127.0.0.1:0", "--log-level", level})
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg, err := config.Load(config.Sources{Environ: []string{"SEGMENTD_TOPICS_PARTITIONS=2"}, Flags: fs, Needs: config.NeedAll})
+	cfg, err := config.Load(config.Sources{Environ: append([]string{"SEGMENTD_TOPICS_PARTITIONS=2"}, setup.environ...), Flags: fs, Needs: config.NeedAll})
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	started, ended := make(chan *service, 1), make(chan error, 1)
 	go func() {
-		ended <- serve(ctx, &invocation{streams: streams{out: io.Discard, err: io.Discard}}, cfg, func(s *service) { started <- s })
+		ended <- serve(ctx, &invocation{streams: streams{out: setup.log, err: setup.log}}, cfg, func(s *service) { started <- s })
 	}()
 	t.Cleanup(func() {
 		cancel()
