@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -11,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/segmentd/segmentd/processor/access"
 )
 
 const httpDocument = "../../HTTP.md"
@@ -78,9 +81,10 @@ func TestHTTPDocumentHasEveryPage(t *testing.T) {
 // httpDoc is the instance that the document asks.
 type httpDoc struct {
 	t     *testing.T
-	base  string
-	rules string // file
-	right []byte // what is in it at the start
+	bases *strings.Replacer // by the addresses in the document: one without tokens, one with
+	keys  *strings.Replacer // by the variables in the document
+	rules string            // file
+	right []byte            // what is in it at the start
 }
 
 // newHTTPDoc starts one with the rules of README.md, of which ada is a big spender.
@@ -98,13 +102,19 @@ func newHTTPDoc(t *testing.T) *httpDoc {
 	}
 	d.write(d.right)
 	s := startServiceWith(t, "127.0.0.1:0", filepath.Dir(d.rules))
-	d.base = "http://" + s.admin.Addr().String()
-	eventuallyStatus(t, d.base+"/readyz", http.StatusOK)
+	base := "http://" + s.admin.Addr().String()
+	eventuallyStatus(t, base+"/readyz", http.StatusOK)
 	send(t, s, "decisions", "ada", `{"type":"decision","userId":"ada","purpose":"marketing","status":"given"}`)
 	for _, total := range []string{"320.50", "180"} {
 		send(t, s, "events", "ada", fmt.Sprintf(`{"type":"track","userId":"ada","event":"Order Completed","properties":{"total":%s}}`, total))
 	}
-	eventuallyBody(t, d.base+"/v1/subjects/ada", `"segment":"big_spenders"`)
+	eventuallyBody(t, base+"/v1/subjects/ada", `"segment":"big_spenders"`)
+	keys := newKeyring(t)
+	guarded := startServiceAs(t, serviceSetup{listen: "127.0.0.1:0", rules: filepath.Dir(d.rules), environ: keys.environ()})
+	atGuarded := "http://" + guarded.admin.Addr().String()
+	eventuallyStatus(t, atGuarded+"/readyz", http.StatusOK)
+	d.bases = strings.NewReplacer("http://127.0.0.1:8080", base, "http://127.0.0.1:8081", atGuarded)
+	d.keys = strings.NewReplacer("$READER", keys.byRole[access.Reader], "$OPERATOR", keys.byRole[access.Operator])
 	return d
 }
 
@@ -122,7 +132,7 @@ var edits = map[string]struct{ from, to string }{
 	"without big_spenders": {"big_spenders", "huge_spenders"},
 }
 
-var words = regexp.MustCompile(`'[^']*'|\S+`)
+var words = regexp.MustCompile(`'[^']*'|"[^"]*"|\S+`)
 
 // run does what a curl command says and returns the answer.
 func (d *httpDoc) run(command string) string {
@@ -133,26 +143,28 @@ func (d *httpDoc) run(command string) string {
 		d.t.Fatalf("unknown edit %q", edit)
 	}
 	d.write(bytes.ReplaceAll(d.right, []byte(change.from), []byte(change.to)))
-	method, host, body, url := http.MethodGet, "", "", ""
+	method, body, url := http.MethodGet, "", ""
+	headers := http.Header{}
 	args := words.FindAllString(command, -1)
 	for i := 1; i < len(args); i++ {
 		option := args[i]
 		if strings.HasPrefix(option, "-") {
 			i++
 		}
-		value := strings.Trim(args[i], "'")
+		value := strings.Trim(args[i], `'"`)
 		switch option {
 		case "-X":
 			method = value
 		case "-d":
-			method, body = http.MethodPost, value
+			method, body = http.MethodPost, strings.Trim(args[i], "'")
 		case "-H":
-			host = strings.TrimPrefix(value, "Host: ")
+			name, text, _ := strings.Cut(value, ": ")
+			headers.Add(name, d.keys.Replace(text))
 		default:
-			url = strings.Replace(value, "http://127.0.0.1:8080", d.base, 1)
+			url = d.bases.Replace(value)
 		}
 	}
-	status, header, text := request(d.t, method, url, host, body)
+	status, header, text := d.request(method, url, body, headers)
 	if status >= 400 && strings.HasPrefix(text, "{") {
 		isProblem(d.t, status, header, text)
 	}
@@ -160,6 +172,25 @@ func (d *httpDoc) run(command string) string {
 		d.t.Errorf("the answer to %s does not end its line", command)
 	}
 	return strings.ReplaceAll(text, filepath.Dir(d.rules), "rules")
+}
+
+func (d *httpDoc) request(method, url, body string, headers http.Header) (status int, header http.Header, text string) {
+	d.t.Helper()
+	req, err := http.NewRequestWithContext(d.t.Context(), method, url, strings.NewReader(body))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	req.Header, req.Host = headers, headers.Get("Host")
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return res.StatusCode, res.Header, string(b)
 }
 
 var unsteady = regexp.MustCompile(`\d{4}-\d\d-\d\dT[\d:.]+Z|\b[0-9a-f]{32,64}\b`)
