@@ -25,8 +25,8 @@ type Config struct {
 	// Let a change of rules remove segments that hold members, or all segments. Their members leave with the
 	// reason `rule_removed`.
 	AllowRemovals bool `yaml:"allow_removals" default:"false"`
-	// Directory of the local image, created where it is absent. It can be lost: Kafka holds the truth.
-	// One process at a time.
+	// Directory of the local image, which can be lost, as Kafka holds the truth, and of the audit log (`audit` in it), which is nowhere
+	// else. Created where it is absent. One process at a time.
 	Data string `yaml:"data" default:"segmentd-data"`
 	// Run with a broker of its own in the same process, for one machine. Then `inputs` has a default
 	// (topics `events` and `decisions`), `topics.create` is true, and the secret is made at the first

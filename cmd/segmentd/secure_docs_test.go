@@ -25,7 +25,7 @@ func documented(t *testing.T, dir string) map[string]string {
 	for _, m := range regexp.MustCompile("(?s)```yaml\n# (\\w+)\n(.*?)```").FindAllStringSubmatch(string(text), -1) {
 		found[m[1]] = strings.NewReplacer("/etc/segmentd", dir, "/var/lib/segmentd", filepath.Join(dir, "data")).Replace(m[2])
 	}
-	for _, name := range []string{"TLS", "mTLS", "SCRAM", "PLAIN"} {
+	for _, name := range []string{"TLS", "mTLS", "SCRAM", "PLAIN", "Tokens"} {
 		if found[name] == "" {
 			t.Errorf("OPERATIONS.md has no example %s", name)
 		}
