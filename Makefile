@@ -13,7 +13,7 @@ BENCH    ?= .
 SOURCES  := cmd config deployments processor rules state
 
 # Packages with goroutines of their own.
-RACE := ./state ./processor ./processor/admin ./processor/embedded ./processor/kafka ./processor/metrics ./cmd/segmentd
+RACE := ./state ./processor ./processor/access ./processor/admin ./processor/audit ./processor/embedded ./processor/kafka ./processor/metrics ./cmd/segmentd
 
 # A digest of every file that is or could be committed.
 TREE = git ls-files -co --exclude-standard -z | xargs -0 sha256sum 2>/dev/null || true

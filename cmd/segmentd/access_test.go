@@ -197,9 +197,16 @@ func (m *matrix) answers(method, path, body string, role access.Role) {
 		want = 200
 	case slices.Contains(strings.Fields(m.roles[page]), string(role)):
 		want = 200
-		m.asked[page]++
 	}
-	if got, text := authorized(m.T, method, m.base+path, "Bearer "+m.keys.byRole[role], body); got != want {
+	got, text := 0, ""
+	poll(m.T, method+" "+path+" is not put off", func() bool { // as it may be on a machine that is busy
+		got, text = authorized(m.T, method, m.base+path, "Bearer "+m.keys.byRole[role], body)
+		if want == 200 {
+			m.asked[page]++
+		}
+		return got != 503
+	})
+	if got != want {
 		m.Errorf("%s %s (page %q) as %s: %d %.200s, want %d", method, path, page, role, got, text, want)
 	}
 }
@@ -293,9 +300,10 @@ func TestAccessWithoutAuditLog(t *testing.T) {
 	if err := os.Mkdir(auditDir(s.cfg.Data), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if status, text := authorized(t, "GET", base+"/v1/subjects/u1", "", ""); status != 200 {
-		t.Errorf("once it can be written again: %d %s", status, text)
-	}
+	poll(t, "it can be written again", func() bool {
+		status, _ := authorized(t, "GET", base+"/v1/subjects/u1", "", "")
+		return status == 200
+	})
 }
 
 // TestAccessTokensChange: a token that is taken out of the file is refused, one that is put in is taken.

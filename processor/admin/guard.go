@@ -90,7 +90,10 @@ func (s *Server) admit(p page, r *http.Request) (access.Asker, *denial) {
 
 func (s *Server) identify(r *http.Request) (access.Asker, *denial) {
 	if s.deps.Tokens == nil {
-		return access.Asker{Name: access.Local}, s.beyond(r)
+		if denied := s.beyond(r); denied != nil {
+			return access.Asker{}, denied
+		}
+		return access.Asker{Name: access.Local}, nil
 	}
 	if q := r.URL.Query(); q.Has("access_token") || q.Has("token") {
 		return access.Asker{}, unauthorized("token_in_query", "invalid_request", "a token belongs into the Authorization header; the one in the query may be in logs by now: replace it")
