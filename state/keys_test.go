@@ -3,6 +3,7 @@ package state
 import (
 	"crypto/hmac"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"slices"
 	"strings"
@@ -39,6 +40,18 @@ func TestFingerprintAndLogIDRevealNothing(t *testing.T) {
 	}
 	if id := a.LogID("user-77"); len(id) != 12 || strings.Contains(id, "77") && strings.Contains(id, "user") || id != a.LogID("user-77") || id == b.LogID("user-77") {
 		t.Errorf("log ids %s, %s", a.LogID("user-77"), b.LogID("user-77"))
+	}
+}
+
+// TestAuditIDs: one for each typed id, no part of any other hash of it.
+func TestAuditIDs(t *testing.T) {
+	k, user := NewKeyer([]byte("secret")), subject.ID{Value: "user-77"}
+	anonymous, id := subject.ID{Type: subject.AnonymousID, Value: "user-77"}, k.AuditID(user)
+	if len(id) != 32 || id != k.AuditID(user) || id == k.AuditID(anonymous) || id == NewKeyer([]byte("secret2")).AuditID(user) {
+		t.Errorf("audit ids %s, %s", id, k.AuditID(anonymous))
+	}
+	if key := k.Key(user); id == hex.EncodeToString(key[:]) || strings.HasPrefix(id, k.LogID("user-77")) {
+		t.Error("the audit id is that of a log or the key")
 	}
 }
 
