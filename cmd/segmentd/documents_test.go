@@ -126,8 +126,8 @@ func TestNothingIsKeptThatTheRecordDoesNotName(t *testing.T) {
 			named = append(named, f.Path)
 		}
 	}
-	all := canaries(everything + everyTrait)
-	kept := canaries(stored)
+	all := pathsIn(everything + everyTrait)
+	kept := pathsIn(stored)
 	for _, path := range kept {
 		if !slices.ContainsFunc(named, func(p string) bool { return path == p || strings.HasPrefix(path, p+".") }) {
 			t.Errorf("%s is kept, and the record does not name it", path)
@@ -176,8 +176,8 @@ func storedRecord(t *testing.T, set *rules.Set) string {
 	return string(state.AppendRecord(nil, r))
 }
 
-// canaries are the paths that are found in a text, each once, sorted.
-func canaries(text string) []string {
+// pathsIn are the paths that are found in a text, each once, sorted.
+func pathsIn(text string) []string {
 	var found []string
 	for _, rest := range strings.Split(text, "canary:")[1:] {
 		end := strings.IndexFunc(rest, func(r rune) bool { return !(r == '.' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z') })
