@@ -123,6 +123,12 @@ func (e *Engine) forget(p *subject.Purpose, purpose int) {
 // the birthdate settleBasis takes care.
 func (e *Engine) dropBefore(p *subject.Purpose, purpose int) {
 	since := p.Basis.Since
+	dropLeavesBefore(p, since)
+	p.Traits = slices.DeleteFunc(p.Traits, func(t subject.Trait) bool { return t.Time < since && !e.isBirthdate(purpose, t.Key) })
+}
+
+// dropLeavesBefore deletes evidence older than an instant.
+func dropLeavesBefore(p *subject.Purpose, since subject.Instant) {
 	for i := range p.Leaves {
 		l := &p.Leaves[i]
 		n, _ := slices.BinarySearch(l.Times, since)
@@ -132,5 +138,4 @@ func (e *Engine) dropBefore(p *subject.Purpose, purpose int) {
 		}
 	}
 	p.Leaves = slices.DeleteFunc(p.Leaves, func(l subject.Leaf) bool { return len(l.Times) == 0 })
-	p.Traits = slices.DeleteFunc(p.Traits, func(t subject.Trait) bool { return t.Time < since && !e.isBirthdate(purpose, t.Key) })
 }

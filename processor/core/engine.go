@@ -354,6 +354,7 @@ func (e *Engine) markMembers(p *subject.Purpose, why subject.Reason) {
 // rearm recomputes the record's next instant, and lets go of it where it is due
 // after the inputs that it would wait for.
 func (e *Engine) rearm(r *subject.Record) {
+	shut(r)
 	next, restricted := subject.Never, e.restricted(r, r.Clock)
 	for i := range r.Purposes {
 		p := &r.Purposes[i]

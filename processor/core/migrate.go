@@ -13,10 +13,11 @@ import (
 //  1. Reread, where decisions of some purpose count otherwise than before, takes
 //     each of them in again. It publishes nothing.
 //  2. Migrate makes it a record of the new rule set and decides what can be
-//     decided. Until then decisions are noted only (Note).
+//     decided. Until then decisions and requests are noted (Note, NoteRequest).
 //  3. Where segments are to be filled, they are left alone, and Fill steps the
 //     record's shadow through the inputs from their start; live inputs are
-//     applied to the record by Engine, and decisions to the shadow too (Shadow).
+//     applied to the record by Engine, and decisions and requests to the shadow
+//     too (Shadow, ShadowRequest).
 //  4. Once all inputs up to the live ones are in, TakeOver ends the shadow.
 //
 // Like an Engine it is deterministic, has no I/O, and is used by one goroutine.
@@ -43,6 +44,7 @@ func NewMigration(change *rules.Transition, cfg Config) *Migration {
 	m := &Migration{change: change, engine: New(set, cfg), shadow: New(set, cfg), purposes: make([]migratedPurpose, len(set.Purposes))}
 	m.before = &hold{segments: make([]bool, len(set.Segments)), leaves: map[uint32]bool{}}
 	m.during = &hold{segments: make([]bool, len(set.Segments)), leaves: m.before.leaves}
+	m.shadow.byDate = true // it lives again what was before a restriction
 	for i, t := range change.Segments {
 		p := &m.purposes[set.Segments[i].Purpose]
 		switch t {
@@ -91,11 +93,15 @@ func (m *Migration) reread(r *subject.Record, purpose int, d subject.Decision) b
 	s := r.Shadow
 	if s == nil {
 		s = subject.NewRecord(r.ID)
+		s.Erased = r.Erased
 	}
 	if !consent.Take(&s.EnsurePurpose(m.change.To.Purposes[purpose].Key).Basis, m.engine.policies[purpose], d) {
 		return false
 	}
 	r.Shadow = s
+	if r.Erased != 0 {
+		r.EnsurePurpose(m.change.To.Purposes[purpose].Key) // no fence any more
+	}
 	return true
 }
 
@@ -109,6 +115,9 @@ func (m *Migration) Note(r *subject.Record, d subject.Decision) (changed bool) {
 			continue
 		}
 		changed = consent.Take(&r.EnsurePurpose(key).Basis, m.engine.policies[i], d) || changed
+	}
+	if r.Shadow == nil {
+		shut(r)
 	}
 	return changed
 }
@@ -204,7 +213,7 @@ func (m *Migration) rebase(r *subject.Record, at subject.Instant) (changed bool)
 
 func (m *Migration) rebasePurpose(r *subject.Record, purpose int, at subject.Instant) bool {
 	key, policy := m.change.To.Purposes[purpose].Key, m.engine.policies[purpose]
-	fresh := subject.Basis{Until: subject.Never}
+	fresh := r.FreshBasis()
 	if r.Shadow != nil {
 		if p := r.Shadow.Purpose(key); p != nil {
 			fresh = p.Basis
@@ -212,7 +221,7 @@ func (m *Migration) rebasePurpose(r *subject.Record, purpose int, at subject.Ins
 	}
 	heard := r.Clock != subject.LongAgo // some input of the subject was applied: it opens what needs no consent
 	p := r.Purpose(key)
-	if p == nil && fresh.Stop.Status == subject.NoDecision && len(fresh.Grants) == 0 && (policy.NeedsConsent || !heard) {
+	if p == nil && len(fresh.Grants) == 0 && (fresh.Stop.Status == subject.Forgotten || fresh.Stop.Status == subject.NoDecision && (policy.NeedsConsent || !heard)) {
 		return false
 	}
 	p = r.EnsurePurpose(key)
@@ -233,10 +242,14 @@ func (m *Migration) rebasePurpose(r *subject.Record, purpose int, at subject.Ins
 	return true
 }
 
-// addFormer adds the decisions of a former basis to one of decisions read again.
+// addFormer adds the decisions of a former basis to one of decisions read again, and the erasure.
 func (m *Migration) addFormer(b, former *subject.Basis, purpose int) {
 	policy := m.engine.policies[purpose]
-	if former.Stop.Status != subject.NoDecision {
+	switch former.Stop.Status {
+	case subject.NoDecision:
+	case subject.Forgotten:
+		consent.Erase(b, former.Stop.At)
+	default:
 		consent.Take(b, policy, subject.Decision{Status: former.Stop.Status, Time: former.Stop.At, Arrival: subject.Never})
 	}
 	if policy.NeedsExplicit && !m.wasExplicit(purpose) {
@@ -258,7 +271,8 @@ func (m *Migration) wasExplicit(purpose int) bool {
 }
 
 // settleNoted applies the decisions that were noted and take force by the
-// subject's clock; those ahead of it are pending.
+// subject's clock; those ahead of it are pending. What is known of a subject that
+// was restricted, or erased, is decided whole: that may have ended meanwhile.
 func (m *Migration) settleNoted(r *subject.Record) (changed bool) {
 	e := m.engine
 	for i := range r.Purposes {
@@ -278,8 +292,14 @@ func (m *Migration) settleNoted(r *subject.Record) (changed bool) {
 	}
 	if changed {
 		e.openFor(r, r.Clock, subject.ByGiven)
-		e.decide(r, r.Clock)
 	}
+	switch {
+	case len(r.Restrictions) > 0:
+		e.resume(r, subject.ByUnrestricted)
+	case r.Erased != 0:
+		e.resume(r, subject.ByGiven)
+	}
+	e.decide(r, r.Clock)
 	return changed
 }
 
@@ -310,6 +330,9 @@ func (m *Migration) decideLists(r *subject.Record) {
 // answer changed.
 func (m *Migration) decide(r *subject.Record, at subject.Instant, which func(*migratedPurpose) []int, why subject.Reason) bool {
 	e := m.engine
+	if e.restricted(r, r.Clock) {
+		return false
+	}
 	if at > r.Clock && m.mattersWhen(r, at, which) {
 		e.advance(r, at, true)
 		r.Clock = max(r.Clock, at)

@@ -38,24 +38,18 @@ func (e *Engine) Request(r *subject.Record, q *subject.Request, reached subject.
 // erase forgets all of a subject that is dated up to an instant: every purpose is
 // stopped as of it, and only what a newer grant opens is kept and decided again.
 func (e *Engine) erase(r *subject.Record, at subject.Instant) (changed bool) {
-	if at == 0 {
-		at = 1 // 0 says that there was none
-	}
-	if r.Erased != 0 && at <= r.Erased {
+	told, ok := beginErasure(r, at)
+	if !ok {
 		return false
 	}
-	told := len(r.Purposes) > 0 || r.Version > 0 && !r.IsFence()
-	r.Erased = at
-	when := max(r.Clock, at)
+	when := r.Clock
 	e.leaveAll(r, when, subject.ByErased)
 	if told {
-		e.publishErased(r, when)
+		e.tellErased(r, when)
 	}
-	r.Clock = when
-	forgetUpTo(r, at)
 	for i := range r.Purposes {
 		p := &r.Purposes[i]
-		consent.Erase(&p.Basis, at)
+		consent.Erase(&p.Basis, r.Erased)
 		if pi, ok := e.set.PurposeIndex(p.Key); ok {
 			e.settle(p, pi, settling{when, subject.ByErased, subject.ByGiven, subject.ByGiven})
 			if p.Basis.Known {
@@ -63,17 +57,32 @@ func (e *Engine) erase(r *subject.Record, at subject.Instant) (changed bool) {
 			}
 		}
 	}
-	r.Purposes = slices.DeleteFunc(r.Purposes, saysNothing)
-	if r.IsFence() {
-		r.Corrections, r.Shadow = nil, nil
-	}
 	e.decide(r, when)
 	forgetUnknown(r)
 	return true
 }
 
-// publishErased publishes the erasure to every changes topic of the rule set.
-func (e *Engine) publishErased(r *subject.Record, at subject.Instant) {
+// beginErasure notes an erasure, unless a newer one is known, moves the clock to it,
+// and deletes what is kept beside the purposes and dated up to it. told says that
+// recipients have to hear of it: not where nothing was kept, nor ever published
+// since the erasure before.
+func beginErasure(r *subject.Record, at subject.Instant) (told, ok bool) {
+	if at == 0 {
+		at = 1 // 0 says that there was none
+	}
+	if r.Erased != 0 && at <= r.Erased {
+		return false, false
+	}
+	told = len(r.Purposes) > 0 || r.Version > 0 && r.Erased == 0
+	r.Erased, r.Clock = at, max(r.Clock, at)
+	r.Restrictions = slices.DeleteFunc(r.Restrictions, func(x subject.Restriction) bool { return x.At <= at })
+	r.Corrections = slices.DeleteFunc(r.Corrections, func(c subject.Trait) bool { return c.Time <= at })
+	r.Messages = slices.DeleteFunc(r.Messages, func(m subject.Message) bool { return m.At <= at })
+	return told, true
+}
+
+// tellErased publishes the erasure to every changes topic of the rule set.
+func (e *Engine) tellErased(r *subject.Record, at subject.Instant) {
 	for _, output := range e.outputs {
 		e.publish(r, subject.Change{Kind: subject.Erased, Time: at, Reason: subject.ByErased, Output: output})
 	}
@@ -90,15 +99,19 @@ func outputsOf(set *rules.Set) []string {
 	return outputs
 }
 
-// forgetUpTo deletes what is kept beside the purposes and is dated up to an erasure.
-func forgetUpTo(r *subject.Record, erased subject.Instant) {
-	r.Restrictions = slices.DeleteFunc(r.Restrictions, func(x subject.Restriction) bool { return x.At <= erased })
-	r.Corrections = slices.DeleteFunc(r.Corrections, func(c subject.Trait) bool { return c.Time <= erased })
-	r.Messages = slices.DeleteFunc(r.Messages, func(m subject.Message) bool { return m.At <= erased })
-}
-
 // saysNothing reports whether nothing is kept for a purpose but that the subject
 // was erased.
 func saysNothing(p subject.Purpose) bool {
 	return p.Basis.Stop.Status == subject.Forgotten && len(p.Basis.Grants) == 0
+}
+
+// shut makes a fence of the record of a subject that was erased where nothing newer is kept.
+func shut(r *subject.Record) {
+	if r.Erased == 0 {
+		return
+	}
+	r.Purposes = slices.DeleteFunc(r.Purposes, saysNothing)
+	if r.IsFence() {
+		r.Held, r.Messages, r.Corrections, r.Shadow = subject.Held{}, nil, nil, nil
+	}
 }

@@ -3,6 +3,7 @@ package core
 import (
 	"slices"
 
+	"github.com/segmentd/segmentd/rules"
 	"github.com/segmentd/segmentd/state/subject"
 )
 
@@ -124,10 +125,17 @@ func (e *Engine) restrict(r *subject.Record, at subject.Instant) (changed bool) 
 func (e *Engine) suspend(r *subject.Record, at subject.Instant) {
 	e.leaveAll(r, at, subject.ByRestricted)
 	for i := range r.Purposes {
+		r.Purposes[i].Armed, r.Purposes[i].Indexed = nil, true
+	}
+	forgetAnswers(r, e.set)
+}
+
+// forgetAnswers forgets what was held by the rules of a set, and cool-downs.
+func forgetAnswers(r *subject.Record, set *rules.Set) {
+	for i := range r.Purposes {
 		p := &r.Purposes[i]
-		p.Armed, p.Indexed = nil, true
 		p.Leaves = slices.DeleteFunc(p.Leaves, func(l subject.Leaf) bool {
-			leaf := e.set.LeafByKey(l.Key)
+			leaf := set.LeafByKey(l.Key)
 			return leaf != nil && leaf.Remembers()
 		})
 	}

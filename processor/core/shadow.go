@@ -87,12 +87,13 @@ func (m *Migration) Shadow(r *subject.Record, d subject.Decision, clock subject.
 }
 
 // shadowOf returns the record's shadow, or a new one: nothing is known yet but
-// what the subject has decided.
+// what the subject has decided and asked for.
 func (m *Migration) shadowOf(r *subject.Record) *subject.Record {
 	if r.Shadow != nil {
 		return r.Shadow
 	}
 	s := subject.NewRecord(r.ID)
+	s.Erased, s.Restrictions = r.Erased, slices.Clone(r.Restrictions)
 	for i := range r.Purposes {
 		if _, ok := m.change.To.PurposeIndex(r.Purposes[i].Key); ok {
 			b := &r.Purposes[i].Basis
@@ -139,7 +140,11 @@ func (m *Migration) TakeOver(r *subject.Record, clock subject.Instant) (changed 
 	m.engine.hold = &hold{answers: m.stuck(s)}
 	changed = m.decide(r, max(r.Clock, clock), func(p *migratedPurpose) []int { return p.filled }, subject.ByBackfill) || changed
 	m.Release()
-	m.stick(r, s)
+	if e.restricted(r, r.Clock) {
+		forgetAnswers(r, m.change.To)
+	} else {
+		m.stick(r, s)
+	}
 	forgetUnknown(r)
 	e.rearm(r)
 	return changed || had || r.Next != next || r.Version != version || r.Clock != was || len(r.Messages) != messages
