@@ -108,8 +108,8 @@ const (
 type Input struct {
 	// Name of the topic.
 	Topic string `yaml:"topic"`
-	// What its records are: what subjects did, or what they said about a purpose. (`request` is not available in this version.)
-	Kind string `yaml:"kind" allowed:"event|decision"`
+	// What its records are: what subjects did, what they said about a purpose, or what they ask for as data subjects.
+	Kind string `yaml:"kind" allowed:"event|decision|request"`
 	// Format of the values; `auto` looks at each record. The 5 bytes that a schema registry's JSON serializer
 	// puts in front are taken off.
 	Format string `yaml:"format" default:"auto" allowed:"auto|json|cloudevents"`
@@ -121,7 +121,8 @@ type Input struct {
 	TimestampUnit string `yaml:"timestamp_unit" default:"rfc3339" allowed:"rfc3339|s|ms|us"`
 	// For records of another shape: a CEL expression for each member of ours, over `key`, `value` and `headers`. Of an
 	// event: userId, anonymousId, type (track where it is left out), event, messageId, timestamp, properties, traits, context; of a decision:
-	// userId, anonymousId, purpose, status, timestamp, explicit, expiresAt, and type, event and context for Segment's consent call.
+	// userId, anonymousId, purpose, status, timestamp, explicit, expiresAt, noticeVersion, method, recordId, and type, event and context for Segment's consent call;
+	// of a request: userId, anonymousId, requestId, request, timestamp, traits.
 	// Nothing else of a record counts, but a CloudEvent's attributes give what the map leaves out. INPUTS.md has examples.
 	Map map[string]string `yaml:"map"`
 }
@@ -130,7 +131,7 @@ type Input struct {
 const (
 	KindEvent    = "event"
 	KindDecision = "decision"
-	kindRequest  = "request"
+	KindRequest  = "request"
 )
 
 // The formats of inputs.

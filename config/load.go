@@ -91,7 +91,7 @@ func (c *Config) embeddedDefaults() {
 	}
 	const where = "default with embedded"
 	if !c.given("inputs") {
-		c.Inputs = []Input{embeddedInput("events", KindEvent), embeddedInput("decisions", KindDecision)}
+		c.Inputs = []Input{embeddedInput("events", KindEvent), embeddedInput("decisions", KindDecision), embeddedInput("requests", KindRequest)}
 		c.origins["inputs"] = where
 	}
 	if !c.given("topics.create") {

@@ -6,7 +6,6 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
-	"strings"
 )
 
 // Need is what a command cannot do without, beyond values that are right.
@@ -99,11 +98,6 @@ func (v *validator) values(s reflect.Value, path string) {
 	}
 }
 
-// notYet are words that belong to the format and that this version refuses by name.
-var notYet = map[string]string{
-	kindRequest: "requests are not available in this version",
-}
-
 func (v *validator) word(fv reflect.Value, f field) {
 	words, given := f.allowed(), fv.String()
 	_, hasDefault := f.tag.Lookup("default")
@@ -116,11 +110,7 @@ func (v *validator) word(fv reflect.Value, f field) {
 		}
 		return
 	}
-	text, planned := notYet[given]
-	if !planned || !strings.HasPrefix(f.path, "inputs[") {
-		text = fmt.Sprintf("%q is not allowed", given)
-	}
-	v.add(f.path, "%s; allowed: %s", text, orList(words)+didYouMean(given, words))
+	v.add(f.path, "%q is not allowed; allowed: %s", given, orList(words)+didYouMean(given, words))
 }
 
 func (v *validator) bounds(fv reflect.Value, f field) {

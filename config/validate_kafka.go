@@ -76,10 +76,10 @@ func (v *validator) inputs() {
 func (v *validator) input(in Input, path string) {
 	v.topic(in.Topic, path+".topic")
 	if in.Kind == "" {
-		v.missing(path+".kind", "missing; allowed: event or decision")
+		v.missing(path+".kind", "missing; allowed: event, decision or request")
 	}
-	if in.Kind == KindDecision && in.Format == FormatCloudEvents {
-		v.add(path+".format", "cloudevents is for events; a decision is JSON, and of another shape with map")
+	if in.Format == FormatCloudEvents && (in.Kind == KindDecision || in.Kind == KindRequest) {
+		v.add(path+".format", "cloudevents is for events; a %s is JSON, and of another shape with map", in.Kind)
 	}
 	if len(in.Map) > 0 && mapping.Keys(mapping.Kind(in.Kind)) != nil {
 		v.mapping(in, path+".map")
@@ -127,7 +127,7 @@ func (v *validator) mapping(in Input, path string) {
 		lacks("event is missing; a text in quotes gives all records one name")
 	case in.Kind == KindDecision && !has("type") && !(has("purpose") && has("status")):
 		lacks("purpose and status are both needed")
-	case in.Kind == kindRequest && !(has("request") && has("requestId")):
+	case in.Kind == KindRequest && !(has("request") && has("requestId")):
 		lacks("request and requestId are both needed")
 	}
 }

@@ -144,7 +144,7 @@ func (f *partitionerFit) note(right bool) {
 // checkPartitioners stops the partition, before anything of the batch that shows
 // it is committed, if most of an input's first records are on the wrong partition.
 func (p *partition) checkPartitioners() error {
-	for _, in := range append(p.events[:len(p.events):len(p.events)], p.decisions...) {
+	for _, in := range p.inputs() {
 		if in.fit.seen >= fitFrom && in.fit.wrong*2 > in.fit.seen && in.fit.seen < 2*fitTo {
 			return configErrorf("%d of the first %d records of partition %d of %s are not where partitioner %s puts their keys: "+
 				"set the input's partitioner to what its producers use (murmur2: Java clients; crc32: librdkafka; fnv1a: Sarama, kafka-go), "+

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/segmentd/segmentd/processor/stream"
+	"github.com/segmentd/segmentd/processor/wire"
 	"github.com/segmentd/segmentd/state/subject"
 )
 
@@ -21,7 +22,7 @@ func (p *partition) meets() bool { return p.isFilling() && p.toFill() <= p.cfg.c
 // toFill is how many records are still to be read again, by offsets.
 func (p *partition) toFill() (records int64) {
 	for i, in := range p.change.events {
-		records += max(0, p.events[i].position-in.position)
+		records += max(0, p.history[i].position-in.position)
 	}
 	return records
 }
@@ -60,7 +61,7 @@ func (p *partition) fillPiece(ctx context.Context, bytes int) error {
 		return err
 	}
 	for i := range fetched {
-		p.cutToLive(&fetched[i], p.events[i].position)
+		p.cutToLive(&fetched[i], p.history[i].position)
 		p.noteStart(c.events[i], &fetched[i])
 	}
 	merge := newMerge(fetched, c.events)
@@ -113,7 +114,7 @@ func (p *partition) noteStart(in *input, f *stream.Fetched) {
 	s.start = f.Records[0].Offset
 	s.end = s.start + 1
 	c.again[in.Topic] = s
-	if f.LogStart > 0 {
+	if f.LogStart > 0 && in.Kind == wire.Events {
 		c.covered = max(c.covered, f.Records[0].Timestamp)
 	}
 }
@@ -125,8 +126,8 @@ func (p *partition) setAgain(in *input, next int64) {
 	p.change.again[in.Topic] = s
 }
 
-// fill steps a shadow by one record of an event, which live reading has judged
-// and counted.
+// fill steps a shadow by one record of an event, or by a request that corrects
+// traits, which live reading has judged and counted.
 func (p *partition) fill(in *input, r *stream.Record) error {
 	c := p.change
 	item, reject := in.decoder.Decode(in.Kind, p.wireInput(in, r))
@@ -135,6 +136,11 @@ func (p *partition) fill(in *input, r *stream.Record) error {
 	}
 	if _, elsewhere := p.belongsElsewhere(in, r, item.Subject); elsewhere {
 		return nil
+	}
+	if q := item.Request; item.Content == wire.HasRequest {
+		return p.withRecord(item.Subject, func(rec *subject.Record) bool {
+			return c.migration.FillRequest(rec, p.machine.DatedRequest(q), c.clock)
+		})
 	}
 	c.clock = max(c.clock, min(item.Event.Time, item.Event.Arrival))
 	return p.withRecord(item.Subject, func(rec *subject.Record) bool { return c.migration.Fill(rec, item.Event, c.clock) })
@@ -156,7 +162,7 @@ func (p *partition) filled() (done, of int64) {
 	for i, in := range p.change.events {
 		start := p.change.again[in.Topic].start
 		done += max(0, in.position-start)
-		of += max(0, p.events[i].position-start)
+		of += max(0, p.history[i].position-start)
 	}
 	return done, of
 }

@@ -9,40 +9,40 @@ import (
 	"github.com/segmentd/segmentd/state/subject"
 )
 
-// passBarrier drains the decisions up to the high watermark that a fetch sent
-// after the batch of events had arrived reports (not the last stable offset:
+// passBarrier drains decisions and requests up to the high watermark that a fetch
+// sent after the batch of events had arrived reports (not the last stable offset:
 // an open transaction may hold a withdrawal). So a withdrawal acknowledged
 // before an event was produced is in force when that event is judged.
 func (p *partition) passBarrier(ctx context.Context) error {
-	from := make([]int64, len(p.decisions))
-	for i, in := range p.decisions {
+	from := make([]int64, len(p.words))
+	for i, in := range p.words {
 		from[i] = in.position
 	}
-	taken, drained, err := p.readDecisions(ctx, maxBatchDecisions)
+	taken, drained, err := p.readWords(ctx, maxBatchWords)
 	if err != nil {
 		return err
 	}
-	if drained && len(taken) < maxBatchDecisions { // one fetch can hold very many, packed
-		return p.applyDecisions(taken)
+	if drained && len(taken) < maxBatchWords { // one fetch can hold very many, packed
+		return p.applyWords(taken)
 	}
 	return p.drainBacklog(ctx, from, taken)
 }
 
-// readDecisions reads decisions until the barrier or the limit, and moves the
+// readWords reads decisions and requests until the barrier or the limit, and moves the
 // inputs' positions. Misplaced and rejected ones are dealt with as they come.
-func (p *partition) readDecisions(ctx context.Context, limit int) (taken []subject.Decision, drained bool, err error) {
+func (p *partition) readWords(ctx context.Context, limit int) (taken []word, drained bool, err error) {
 	barrier := barrier{began: p.deps.Now()}
 	defer p.judging.end()
 	for {
 		sent := p.deps.Now()
-		fetched, err := p.fetch(ctx, p.decisions, &p.fetching.decisions, barrier.options())
+		fetched, err := p.fetch(ctx, p.words, &p.fetching.words, barrier.options())
 		if err != nil {
 			return nil, false, err
 		}
 		barrier.learn(fetched)
 		for i := range fetched {
-			in := p.decisions[i]
-			if taken, err = p.decodeDecisions(in, &fetched[i], taken); err != nil {
+			in := p.words[i]
+			if taken, err = p.decodeWords(in, &fetched[i], taken); err != nil {
 				return nil, false, err
 			}
 			in.position, in.sent = fetched[i].Next, sent
@@ -50,7 +50,7 @@ func (p *partition) readDecisions(ctx context.Context, limit int) (taken []subje
 		if err := p.checkPartitioners(); err != nil { // before all of a backlog is read
 			return nil, false, err
 		}
-		if barrier.passed(p.decisions) {
+		if barrier.passed(p.words) {
 			return taken, true, nil
 		}
 		if len(taken)+len(p.out.passedOn)+len(p.out.rejects) >= limit {
@@ -60,7 +60,7 @@ func (p *partition) readDecisions(ctx context.Context, limit int) (taken []subje
 	}
 }
 
-// barrier is the ends of the decisions inputs as their first answer told.
+// barrier is the ends of the inputs of decisions and requests as their first answer told.
 type barrier struct {
 	began  time.Time
 	ends   []int64
@@ -95,7 +95,7 @@ func (b *barrier) passed(inputs []*input) bool {
 	return true
 }
 
-// warn says once that committed decisions stop short of the barrier, and shows
+// warn says once that what is committed there stops short of the barrier, and shows
 // the lag that grows meanwhile.
 func (b *barrier) warn(p *partition) {
 	if b.waits {
@@ -104,36 +104,8 @@ func (b *barrier) warn(p *partition) {
 	}
 	if b.waits && !b.warned && p.deps.Now().Sub(b.began) > 5*time.Second {
 		b.warned = true
-		p.log.Warn("an open transaction on a decisions topic holds up the partition: events wait until it ends")
+		p.log.Warn("an open transaction on a topic of decisions or requests holds up the partition: events wait until it ends")
 	}
-}
-
-// decodeDecisions appends the decisions of fetched records to taken.
-func (p *partition) decodeDecisions(in *input, f *stream.Fetched, taken []subject.Decision) ([]subject.Decision, error) {
-	for i := range f.Records {
-		r := &f.Records[i]
-		p.judging.begin(in, r.Offset)
-		item, reject := in.decoder.Decode(in.Kind, p.wireInput(in, r))
-		if reject != nil {
-			p.reject(in, r.Offset, reject)
-			p.log.Error("a decision cannot be read: it has no effect", "topic", in.Topic, "offset", r.Offset, "reason", reject.Reason.String(), "detail", reject.Detail)
-			continue
-		}
-		if to, ok := p.belongsElsewhere(in, r, item.Subject); ok {
-			stops, err := p.misplaced(in, r, item, to)
-			if err != nil {
-				return nil, err
-			}
-			taken = append(taken, stops...)
-			continue
-		}
-		if item.Misunderstood != "" {
-			p.deps.Metrics.CountMisunderstood()
-			p.log.Error("a decision cannot be understood: it counts as refused", "topic", in.Topic, "offset", r.Offset, "detail", item.Misunderstood)
-		}
-		taken = append(taken, item.Decisions...)
-	}
-	return taken, nil
 }
 
 func (p *partition) wireInput(in *input, r *stream.Record) wire.Input {
@@ -141,78 +113,43 @@ func (p *partition) wireInput(in *input, r *stream.Record) wire.Input {
 		Source: subject.Position{Topic: in.Topic, Partition: p.id, Offset: r.Offset}}
 }
 
-func (p *partition) applyDecisions(taken []subject.Decision) error {
-	for i := range taken {
-		p.deps.Metrics.CountDecision(taken[i].Status)
-		if err := p.takeDecision(taken[i]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// drainBacklog deals with more decisions than one transaction should hold. A
-// first pass to the barrier learns the stops; the second applies and commits
-// chunk by chunk, without the grants that a later stop beats: so nobody is
-// published as a member who has said no already.
-func (p *partition) drainBacklog(ctx context.Context, from []int64, first []subject.Decision) error {
-	stops := map[stopKey]subject.Instant{}
-	noteStops(stops, first)
+// drainBacklog deals with more decisions and requests than one transaction should
+// hold. A first pass to the barrier learns the stops, of which an erasure is one of
+// all purposes; the second applies and commits chunk by chunk, without the grants
+// that a later stop beats, and with restrictions ahead of all else: so nobody is
+// published as a member who has said no already. A restriction is taken again
+// where it stands, which changes nothing any more.
+func (p *partition) drainBacklog(ctx context.Context, from []int64, first []word) error {
+	b := newBacklog()
+	b.note(first)
 	for drained := false; !drained; {
-		p.out.reset() // the second pass meets the same rejects and misplaced decisions again
-		taken, done, err := p.readDecisions(ctx, maxBatchDecisions)
+		p.out.unread() // the second pass meets the same rejects and misplaced ones again
+		taken, done, err := p.readWords(ctx, maxBatchWords)
 		if err != nil {
 			return err
 		}
-		noteStops(stops, taken)
+		b.note(taken)
 		drained = done
 	}
-	p.out.reset()
-	for i, in := range p.decisions {
+	p.out.unread()
+	for i, in := range p.words {
 		in.position = from[i]
 	}
+	for _, q := range b.restrict() {
+		if _, err := p.applyRequest(q); err != nil {
+			return err
+		}
+	}
 	for {
-		taken, drained, err := p.readDecisions(ctx, maxBatchDecisions)
+		taken, drained, err := p.readWords(ctx, maxBatchWords)
 		if err != nil {
 			return err
 		}
-		if err := p.applyDecisions(withoutBeaten(taken, stops)); err != nil || drained {
+		if err := p.applyWords(b.marked(taken)); err != nil || drained {
 			return err
 		}
 		if err := p.commit(ctx); err != nil {
 			return err
 		}
 	}
-}
-
-type stopKey struct {
-	subject subject.ID
-	purpose string
-}
-
-func noteStops(stops map[stopKey]subject.Instant, taken []subject.Decision) {
-	for i := range taken {
-		if d := &taken[i]; d.Status.Stops() {
-			k := stopKey{d.Subject, d.Purpose}
-			if at, ok := stops[k]; !ok || at < d.Effective() {
-				stops[k] = d.Effective()
-			}
-		}
-	}
-}
-
-func withoutBeaten(taken []subject.Decision, stops map[stopKey]subject.Instant) []subject.Decision {
-	kept := taken[:0]
-	for _, d := range taken {
-		if d.Status == subject.Given && (beaten(stops, d, d.Purpose) || beaten(stops, d, "")) {
-			continue
-		}
-		kept = append(kept, d)
-	}
-	return kept
-}
-
-func beaten(stops map[stopKey]subject.Instant, d subject.Decision, purpose string) bool {
-	at, ok := stops[stopKey{d.Subject, purpose}]
-	return ok && at >= d.Effective()
 }

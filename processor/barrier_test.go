@@ -222,9 +222,9 @@ func TestBacklogOfDecisions(t *testing.T) {
 func drainBacklog(t *testing.T, packed bool) {
 	l := newLab(t, labConfig{rules: barrierRules, partitions: 1})
 	at := ago(time.Hour)
-	const step = 2 * maxBatchDecisions / 100
+	const step = 2 * maxBatchWords / 100
 	var all []record
-	for i := range 2 * maxBatchDecisions {
+	for i := range 2 * maxBatchWords {
 		d := given(fmt.Sprintf("u%d", i), "marketing", at)
 		if !packed {
 			d.value = strings.Replace(d.value, "{", fmt.Sprintf(`{"recordId":"%x%x%x",`, crand.Text(), crand.Text(), crand.Text()), 1)
@@ -251,7 +251,7 @@ func drainBacklog(t *testing.T, packed bool) {
 			t.Fatalf("one who has withdrawn was published: %s", lines(c))
 		}
 	}
-	if want := 2*maxBatchDecisions - 100; len(by) != want {
+	if want := 2*maxBatchWords - 100; len(by) != want {
 		t.Errorf("%d subjects, want %d", len(by), want)
 	}
 	if !packed && transactions < 2 {

@@ -41,6 +41,9 @@ func (c *change) next(done phase) phase {
 // when that one is done.
 func (p *partition) changeRules(ctx, work context.Context) error {
 	for {
+		if err := p.countAnew(); err != nil {
+			return err
+		}
 		if p.change == nil {
 			to := p.target()
 			if to.Hash == p.rules().Hash {
@@ -100,7 +103,7 @@ func (p *partition) newChange(t *rules.Transition) *change {
 	for _, in := range p.decisions {
 		c.reread[in.Topic] = span{end: in.position}
 	}
-	for _, in := range p.events {
+	for _, in := range p.history {
 		c.again[in.Topic] = span{}
 	}
 	for _, n := range t.Removed { // their exits go where their entries went
@@ -130,7 +133,7 @@ func (p *partition) follow(set *rules.Set) {
 	engine := core.New(set, p.cfg.Core)
 	if c := p.change; c != nil {
 		engine = c.migration.Engine()
-		c.decisions, c.events = p.inputsAgain(p.decisions, c.reread), p.inputsAgain(p.events, c.again)
+		c.decisions, c.events = p.inputsAgain(p.decisions, c.reread), p.inputsAgain(p.history, c.again)
 	}
 	p.machine = core.NewMachine(engine, p.image, clock)
 	p.counted, p.timers = core.Counters{}, 0
@@ -180,6 +183,11 @@ func (p *partition) endPhase(ctx context.Context, next phase) error {
 		}
 	}
 	c.phase, c.key = next, nil
+	if next > sweeping {
+		if err := p.advanceNoted(); err != nil {
+			return err
+		}
+	}
 	if next == ended {
 		p.endChange()
 	}

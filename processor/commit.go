@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/segmentd/segmentd/processor/metrics"
@@ -17,18 +18,25 @@ import (
 type output struct {
 	passedOn []stream.Message
 	rejects  []wire.Rejected
+	results  []wire.RequestResult
+	dossiers []dossierChange
 	arrivals []subject.Instant // of the events that caused changes
 	belowMin int
 	messages []stream.Message // memory of the last transaction
 }
 
 func (o *output) reset() {
-	o.passedOn, o.rejects, o.arrivals, o.belowMin = o.passedOn[:0], o.rejects[:0], o.arrivals[:0], 0
+	o.unread()
+	o.arrivals, o.belowMin = o.arrivals[:0], 0
+	o.results, o.dossiers = o.results[:0], o.dossiers[:0]
 }
 
+// unread forgets what reading decisions and requests brought by itself.
+func (o *output) unread() { o.passedOn, o.rejects = o.passedOn[:0], o.rejects[:0] }
+
 // commit publishes, in one transaction, all that the steps since the last
-// commit brought: changes, members, rejects, decisions passed on, records,
-// checkpoint, group offsets. Then the image takes the records in. With nothing
+// commit brought: changes, members, rejects, decisions and requests passed on,
+// results of requests, records, dossiers, checkpoint, group offsets. Then the image takes the records in. With nothing
 // new it does nothing. Any error means the recovery path.
 func (p *partition) commit(ctx context.Context) error {
 	if err := p.checkPartitioners(); err != nil {
@@ -78,7 +86,7 @@ func (p *partition) nextCheckpoint() (state.Checkpoint, bool) {
 }
 
 func (p *partition) inputs() []*input {
-	return append(p.events[:len(p.events):len(p.events)], p.decisions...)
+	return slices.Concat(p.events, p.words)
 }
 
 // transact runs the Kafka transaction and returns the changelog offset after it.
@@ -137,6 +145,11 @@ func (p *partition) messages(cp state.Checkpoint) ([]stream.Message, error) {
 		ms = append(ms, p.encoder.Rejected(r, p.place(p.topics.Rejected(), now)))
 	}
 	ms = append(ms, p.out.passedOn...)
+	for i := range p.out.results {
+		r := &p.out.results[i]
+		r.Time = now
+		ms = append(ms, p.encoder.RequestResult(r, p.place(p.topics.RequestResults(), now)))
+	}
 	changelog := p.topics.Changelog()
 	for _, d := range p.image.Dirty() {
 		ms = append(ms, stream.Message{Topic: changelog, Partition: p.id, Timestamp: now, Key: d.Key[:], Value: d.Value})
@@ -167,8 +180,11 @@ func (p *partition) changeMessages(ms []stream.Message, now subject.Instant) []s
 }
 
 // outputOf is the output of a change's purpose: for a segment that is gone, the
-// one where its entry was published.
+// one where its entry was published; an erasure names its own.
 func (p *partition) outputOf(c *subject.Change) string {
+	if c.Kind == subject.Erased {
+		return c.Output
+	}
 	if c.Reason == subject.ByRuleRemoved && p.change != nil {
 		for _, n := range p.change.transition.Removed {
 			if n.Key == c.Segment && n.Purpose == c.Purpose {
@@ -214,6 +230,7 @@ func (p *partition) settleCounts() {
 		m.CountPassedOn()
 	}
 	m.AddBelowMinimum(p.out.belowMin)
+	p.register.settle(p.out.dossiers)
 	p.settleEngineCounts()
 	p.out.reset()
 }
@@ -254,6 +271,7 @@ func (p *partition) observe() {
 		p.gauges.SetInputLag(in.Topic, lag, age)
 	}
 	p.showCoverage()
+	p.register.show(p.gauges, p.machine.Clock())
 	p.gauges.SetClock(p.machine.Clock())
 	p.gauges.SetOldestTimer(p.image.Earliest())
 	stats := p.image.Stats()

@@ -24,7 +24,7 @@ import (
 // Input is one input topic.
 type Input struct {
 	Topic string
-	Kind  wire.Kind // wire.Events or wire.Decisions
+	Kind  wire.Kind // wire.Events, wire.Decisions or wire.Requests
 	// Partitioner is the configuration's name of how producers choose partitions.
 	Partitioner string
 	// Partition computes the partition of a key, on all inputs alike; nil, on all or
@@ -75,11 +75,11 @@ func (c Config) withDefaults() Config {
 
 // Bounds of one transaction. A batch that reaches one is committed in parts.
 const (
-	maxBatchSubjects  = 10_000
-	maxBatchChanges   = 10_000
-	maxBatchTimers    = 5_000
-	maxBatchDecisions = 10_000
-	maxRejects        = 1_000 // references published a transaction; more are only counted
+	maxBatchSubjects = 10_000
+	maxBatchChanges  = 10_000
+	maxBatchTimers   = 5_000
+	maxBatchWords    = 10_000
+	maxRejects       = 1_000 // references published a transaction; more are only counted
 )
 
 // clockDelay is how far behind the broker's present a caught-up partition's

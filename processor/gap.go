@@ -23,13 +23,13 @@ func (g Gap) String() string {
 	return fmt.Sprintf("%s partition %d, offsets %d to %d (%d records)", g.Topic, g.Partition, g.From, g.To-1, g.To-g.From)
 }
 
-// GapError means that a partition stands still because decisions are missing,
-// until an operator accepts that.
+// GapError means that a partition stands still because decisions or requests are
+// missing, until an operator accepts that.
 type GapError struct{ Gap Gap }
 
 // Error implements error.
 func (e *GapError) Error() string {
-	return fmt.Sprintf("the retention of %s deleted decisions before they were read, among them perhaps withdrawals: %s. "+
+	return fmt.Sprintf("the retention of %s deleted records before they were read, among them perhaps withdrawals or erasures: %s. "+
 		"Have them sent again if that can be; then let the partition go on with: segmentd resume --partition %d --accept-gap",
 		e.Gap.Topic, e.Gap, e.Gap.Partition)
 }
@@ -62,9 +62,9 @@ func (p *partition) outOfRange(ctx context.Context, in *input) (stream.Fetched, 
 
 // overtaken says whether the partition may go on behind a gap. Events that are
 // missing are counted, and told by the coverage of the segments that they could
-// have concerned; decisions must not be missing, but where that was accepted.
+// have concerned; decisions and requests must not be missing, but where that was accepted.
 func (p *partition) overtaken(ctx context.Context, in *input, gap Gap) error {
-	if in.Kind == wire.Decisions {
+	if in.Kind != wire.Events {
 		if p.accepting == nil || p.accepting.gap != gap {
 			return &GapError{gap}
 		}
@@ -133,7 +133,7 @@ func (p *partition) settleAcceptance() {
 		return
 	}
 	gap := p.accepting.gap
-	p.log.Warn("a gap in the decisions was accepted and is on record: the partition goes on", "topic", gap.Topic, "from", gap.From, "to", gap.To)
+	p.log.Warn("a gap in decisions or requests was accepted and is on record: the partition goes on", "topic", gap.Topic, "from", gap.From, "to", gap.To)
 	p.rest.recorded(p.accepting)
 	p.accepting = nil
 }
@@ -141,7 +141,7 @@ func (p *partition) settleAcceptance() {
 // awaitAcceptance holds the partition still until its gap is accepted; ctx ends it too.
 func (p *partition) awaitAcceptance(ctx context.Context, gap Gap) error {
 	p.accepting = nil
-	p.log.Error("the partition has stopped: decisions are missing, among them perhaps withdrawals", "topic", gap.Topic, "from", gap.From, "to", gap.To,
+	p.log.Error("the partition has stopped: decisions or requests are missing, among them perhaps withdrawals or erasures", "topic", gap.Topic, "from", gap.From, "to", gap.To,
 		"records", gap.To-gap.From, "then", fmt.Sprintf("segmentd resume --partition %d --accept-gap", p.id))
 	p.gauges.SetState(metrics.Stopped)
 	p.gauges.SetGap(gap.Topic, gap.To-gap.From)

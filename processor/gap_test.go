@@ -82,7 +82,7 @@ func TestDecisionsOvertakenByRetentionStopTheirPartition(t *testing.T) {
 	if n := r.metric(t, "segmentd_partitions", "state", "stopped"); n != 1 {
 		t.Errorf("%v partitions are stopped", n)
 	}
-	if text := l.log.String(); !strings.Contains(text, "decisions are missing") || !strings.Contains(text, "resume --partition 0 --accept-gap") {
+	if text := l.log.String(); !strings.Contains(text, "decisions or requests are missing") || !strings.Contains(text, "resume --partition 0 --accept-gap") {
 		t.Errorf("the log does not say what to do:\n%s", text)
 	}
 	if _, _, err := r.processor.Lookup(background(t), subject.ID{Value: l.onPartition(0)}); !errors.Is(err, ErrNotReady) {

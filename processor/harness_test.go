@@ -40,6 +40,7 @@ func TestMain(m *testing.M) {
 const (
 	events    = "events"
 	decisions = "decisions"
+	requests  = "requests"
 )
 
 const secret = "a secret of at least sixteen bytes"
@@ -91,7 +92,7 @@ func newLab(t testing.TB, c labConfig) *lab {
 		l.set = loadRules(t, c.rules)
 	}
 	l.cfg = Config{Group: "shop", Partitions: c.partitions, Linger: time.Millisecond, Idle: 20 * time.Millisecond,
-		Inputs: []Input{l.input(events, wire.Events), l.input(decisions, wire.Decisions)}}
+		Inputs: []Input{l.input(events, wire.Events), l.input(decisions, wire.Decisions), l.input(requests, wire.Requests)}}
 	l.connect()
 	l.createTopics()
 	return l
@@ -132,7 +133,7 @@ func murmur2(key []byte, n int32) int32 {
 func (l *lab) createTopics() {
 	specs := (Topics{l.cfg.Group}).Specs(l.set)
 	anyTime := map[string]string{"message.timestamp.after.max.ms": "9223372036854775807"} // for tests whose clock runs ahead
-	topics := []kafka.NewTopic{{Name: events, Configs: anyTime}, {Name: decisions, Configs: anyTime}}
+	topics := []kafka.NewTopic{{Name: events, Configs: anyTime}, {Name: decisions, Configs: anyTime}, {Name: requests, Configs: anyTime}}
 	for _, s := range specs {
 		topics = append(topics, kafka.NewTopic{Name: s.Name, Partitions: s.Partitions, Configs: s.Configs})
 	}

@@ -20,7 +20,7 @@ import (
 // movingRules have an unbounded leaf and a minimum beside what clockRules have.
 const movingRules = `
 purposes:
-  - {key: marketing, description: Offers, lawful_basis: consent, retention: 400d}
+  - {key: marketing, description: Offers, lawful_basis: consent, retention: 400d, notice_version: "2"}
 data:
   - {field: properties.total, min: 0}
 segments:
@@ -91,6 +91,10 @@ func TestEveryMetricMoves(t *testing.T) {
 	step(record{topic: decisions, key: "u7", value: `{"type":"decision","userId":"u7","purpose":"marketing","status":"perhaps"}`})
 	step(track("u1", "Order Completed", "m2", start.Add(3*day)), track("u1", "Order Completed", "late", start.Add(2*day)))
 	step(worth("u1", "Order Completed", 20, start.Add(3*day-time.Second)), worth("u1", "Order Completed", -3, start.Add(3*day)))
+	step(proved(expiring("u10", start, start.Add(20*day)), "1"), request("u1", "q-1", "access", start))
+	nameless := request("u10", "q-2", "erase", start)
+	nameless.value = strings.Replace(nameless.value, `"requestId":"q-2",`, "", 1)
+	step(nameless)
 	l.flood("u1", start.Add(3*day))
 	l.capRejects()
 	r.read()

@@ -49,6 +49,9 @@ type partition struct {
 
 	events    []*input
 	decisions []*input
+	requests  []*input
+	words     []*input // decisions, then requests: what the barrier is passed by
+	history   []*input // events, then requests: what is read again for changed rules
 
 	target    func() *rules.Set           // the rule set to follow
 	checked   func() bool                 // what it removes was looked at already
@@ -57,7 +60,8 @@ type partition struct {
 	change    *change                    // of rules; nil: none is under way
 	coverage  map[string]subject.Instant // since when segments' evidence is complete, where the topics held less than all
 	members   map[string]int64           // of each segment as of the last recovery
-	left      *sizes                     // as of the end of the last session; nil: not known
+	register  *register
+	left      *sizes // as of the end of the last session; nil: not known
 
 	gaps      map[string]Gap         // by topic: those that the next transaction passes
 	accepted  map[string]AcceptedGap // by topic: the newest that an operator accepted
@@ -89,7 +93,7 @@ type partition struct {
 }
 
 type fetchBuffers struct {
-	events, decisions, again stream.Buffer
+	events, words, again stream.Buffer
 }
 
 // run owns the partition until ctx ends or an operator is needed. Errors of the

@@ -180,7 +180,7 @@ func TestWrongPartitionerStops(t *testing.T) {
 	for name, tt := range map[string]struct {
 		topic string
 		ids   int
-	}{"events": {events, 150}, "decisions": {decisions, 150}, "more decisions than a transaction takes": {decisions, 2 * maxBatchDecisions}} {
+	}{"events": {events, 150}, "decisions": {decisions, 150}, "more decisions than a transaction takes": {decisions, 2 * maxBatchWords}} {
 		t.Run(name, func(t *testing.T) {
 			l, topic := newLab(t, labConfig{rules: clockRules, partitions: 2}), tt.topic
 			var all []record

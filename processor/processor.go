@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -109,12 +110,17 @@ func (p *Processor) newPartition(id int32, member stream.GroupMember) *partition
 	loop.announce, loop.target, loop.checked, loop.refresh = p.announce, p.Rules, p.rulesAreChecked, p.refreshRules
 	loop.table.Store(&segmentTable{set: &rules.Set{}})
 	for _, in := range p.cfg.Inputs {
-		if in.Kind == wire.Decisions {
+		switch in.Kind {
+		case wire.Decisions:
 			loop.decisions = append(loop.decisions, &input{Input: in})
-		} else {
+		case wire.Requests:
+			loop.requests = append(loop.requests, &input{Input: in})
+		default:
 			loop.events = append(loop.events, &input{Input: in})
 		}
 	}
+	loop.words = slices.Concat(loop.decisions, loop.requests)
+	loop.history = slices.Concat(loop.events, loop.requests)
 	return loop
 }
 

@@ -11,6 +11,7 @@ import (
 type sizes struct {
 	checkpoint state.Checkpoint
 	members    map[string]int64 // by segment
+	register   *register
 }
 
 // leave keeps the sizes as of the last commit, for the next recovery; while rules
@@ -20,7 +21,7 @@ func (p *partition) leave() {
 	if p.machine == nil || p.change != nil || p.checkpoint.Transaction == 0 {
 		return
 	}
-	p.left = &sizes{p.checkpoint, p.table.Load().members()}
+	p.left = &sizes{p.checkpoint, p.table.Load().members(), p.register}
 }
 
 // of reports whether the sizes are those as of a checkpoint.
@@ -28,15 +29,19 @@ func (s *sizes) of(cp *state.Checkpoint) bool {
 	return s != nil && s.checkpoint.History == cp.History && s.checkpoint.Transaction == cp.Transaction
 }
 
-// countMembers finds every segment's members in the restored image.
+// countMembers adds up the dossiers, and finds every segment's members in the restored image.
 func (p *partition) countMembers() error {
 	p.members = map[string]int64{}
+	var register *register
 	if p.left.of(&p.checkpoint) {
-		p.members = p.left.members
+		p.members, register = p.left.members, p.left.register
 	} else if err := p.countImage(); err != nil {
 		return err
 	}
 	p.left = nil
+	if err := p.countRegister(register); err != nil {
+		return err
+	}
 	p.gauges.ClearMembers()
 	for segment, n := range p.members {
 		p.gauges.SetMembers(segment, n)

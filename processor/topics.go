@@ -14,6 +14,9 @@ func (t Topics) Members(output string) string { return t.named(output, "members"
 // Rejected is the topic of references to rejected records.
 func (t Topics) Rejected() string { return t.Group + "-rejected" }
 
+// RequestResults is the topic on which it is told how far requests are.
+func (t Topics) RequestResults() string { return t.Group + "-request-results" }
+
 // Changelog is the compacted topic of subjects' records and checkpoints.
 func (t Topics) Changelog() string { return t.Group + "-changelog" }
 
@@ -57,6 +60,7 @@ func (t Topics) Specs(set *rules.Set) []TopicSpec {
 	specs := []TopicSpec{
 		{Name: t.Changelog(), Configs: compacted(), Read: true, Checked: true},
 		{Name: t.Rejected(), Configs: deleted(sevenDaysMs)},
+		{Name: t.RequestResults(), Configs: deleted(sevenDaysMs)},
 		{Name: t.Rules(), Partitions: 1, Configs: compacted(), Read: true, Checked: true},
 	}
 	seen := map[string]bool{}

@@ -18,11 +18,11 @@ type acl struct {
 	Operations []string `json:"operations"`
 }
 
-// inputOperations are those of `segmentd run` on an input. Decisions on the
-// wrong partition are passed on, and a compacted topic of decisions is refused.
+// inputOperations are those of `segmentd run` on an input. Decisions and requests on
+// the wrong partition are passed on, and a compacted topic of them is refused.
 func inputOperations(cfg *config.Config, in config.Input) []string {
-	decisions := in.Kind == config.KindDecision
-	return operations(cfg, processor.TopicSpec{Read: true, Checked: decisions}, decisions)
+	passedOn := in.Kind != config.KindEvent
+	return operations(cfg, processor.TopicSpec{Read: true, Checked: passedOn}, passedOn)
 }
 
 func ownedOperations(cfg *config.Config, spec processor.TopicSpec) []string {

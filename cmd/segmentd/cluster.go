@@ -122,10 +122,11 @@ func prepareTopics(ctx context.Context, client *kafka.Client, cfg *config.Config
 }
 
 // inputSpec is how an input topic is made where it is missing: decisions are kept
-// for ever, as the evidence of consent.
+// for ever, as the evidence of consent, and requests, as a new group that reads
+// decisions from their start must not miss that their subject was erased.
 func inputSpec(in config.Input) processor.TopicSpec {
 	spec := processor.TopicSpec{Name: in.Topic, Configs: map[string]string{}}
-	if in.Kind == config.KindDecision {
+	if in.Kind != config.KindEvent {
 		spec.Configs["cleanup.policy"], spec.Configs["retention.ms"] = "delete", "-1"
 	}
 	return spec
@@ -196,16 +197,24 @@ func (p topicPlan) describeCounts() string {
 	return strings.Join(all, ", ")
 }
 
+// lostByCompaction says what a compacted input loses, by kind.
+var lostByCompaction = map[string]string{
+	config.KindDecision: "a later decision about one purpose would delete the earlier ones about others, withdrawals among them",
+	config.KindRequest:  "a later request would delete the earlier ones of its subject, erasures among them",
+}
+
 // checkSettings refuses settings under which the guarantees do not hold.
 func (l *layout) checkSettings(ctx context.Context, client *kafka.Client, cfg *config.Config) error {
-	for _, in := range cfg.InputsOf(config.KindDecision) {
+	for _, in := range cfg.Inputs {
+		if in.Kind == config.KindEvent {
+			continue
+		}
 		settings, err := client.Configs(ctx, in.Topic)
 		if err != nil {
 			return fmt.Errorf("read the settings of %s: %w", in.Topic, err)
 		}
 		if strings.Contains(settings["cleanup.policy"], "compact") {
-			return usagef("%s is compacted: a later decision about one purpose would delete the earlier ones about others, withdrawals among them; "+
-				"set its cleanup.policy to delete with a long retention", in.Topic)
+			return usagef("%s is compacted: %s; set its cleanup.policy to delete with a long retention", in.Topic, lostByCompaction[in.Kind])
 		}
 	}
 	topics := processor.Topics{Group: cfg.Group}

@@ -36,7 +36,7 @@ func TestCrashAtAGap(t *testing.T) {
 	c.forget("decisions", 0, 2)
 
 	p = c.startProcessor()
-	c.serves("/readyz?verbose", "partition 0: stopped, decisions are missing: decisions partition 0, offsets 1 to 1 (1 records)")
+	c.serves("/readyz?verbose", "partition 0: stopped, decisions or requests are missing: decisions partition 0, offsets 1 to 1 (1 records)")
 	c.serves("/readyz?verbose", "partition 1: ready")
 	c.serves("/v1/status", `{"partition":0,"state":"stopped","gap":{"topic":"decisions","from":1,"to":2}}`)
 	p.kill()

@@ -17,8 +17,11 @@ import (
 
 // inputKind is the kind of a configured input's records.
 func inputKind(in config.Input) wire.Kind {
-	if in.Kind == config.KindDecision {
+	switch in.Kind {
+	case config.KindDecision:
 		return wire.Decisions
+	case config.KindRequest:
+		return wire.Requests
 	}
 	return wire.Events
 }

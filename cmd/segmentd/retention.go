@@ -41,10 +41,10 @@ func (r retentions) note(topic string, settings map[string]string) {
 	}
 }
 
-// outlived says why a decisions topic keeps records for too short a time, "" if it
-// does not: it is the evidence of consent to what the others hold.
-func (r retentions) outlived(decisions string, others []string) string {
-	own, told := r[decisions]
+// outlived says why a topic keeps records for too short a time, "" if it does not:
+// decisions are the evidence of consent to what the others hold.
+func (r retentions) outlived(topic string, others []string) string {
+	own, told := r[topic]
 	if !told || len(others) == 0 {
 		return ""
 	}
@@ -56,6 +56,24 @@ func (r retentions) outlived(decisions string, others []string) string {
 		return fmt.Sprintf("retention.ms is %d, and %s keeps its records for ever", own, longest)
 	}
 	return fmt.Sprintf("retention.ms is %d, less than the %d of %s", own, r[longest], longest)
+}
+
+// outliving lists the topics that an input may not be outlived by: a decisions topic
+// by none that needs consent, and a requests topic by no decisions topic either, or
+// a new group that reads from their start would know a grant and not the erasure
+// that ended it. None for events.
+func outliving(cfg *config.Config, set *rules.Set, in config.Input) []string {
+	switch in.Kind {
+	case config.KindDecision:
+		return needingConsent(cfg, set)
+	case config.KindRequest:
+		names := needingConsent(cfg, set)
+		for _, d := range cfg.InputsOf(config.KindDecision) {
+			names = append(names, d.Topic)
+		}
+		return names
+	}
+	return nil
 }
 
 // needingConsent lists the topics that no decisions topic may be outlived by.
@@ -73,7 +91,7 @@ func needingConsent(cfg *config.Config, set *rules.Set) (names []string) {
 	return names
 }
 
-// warnOfRetention tells of decisions topics that others outlive. It stops no
+// warnOfRetention tells of decisions and requests topics that others outlive. It stops no
 // group, and what the processor may not look at (it needs no right to) is left
 // out, or taken to be as it is made.
 func warnOfRetention(ctx context.Context, client *kafka.Client, cfg *config.Config, set *rules.Set, log *slog.Logger) {
@@ -83,10 +101,11 @@ func warnOfRetention(ctx context.Context, client *kafka.Client, cfg *config.Conf
 			kept.note(spec.Name, spec.Configs)
 		}
 	}
-	decisions := cfg.InputsOf(config.KindDecision)
 	names := slices.Clone(others)
-	for _, in := range decisions {
-		names = append(names, in.Topic)
+	for _, in := range cfg.Inputs {
+		if in.Kind != config.KindEvent {
+			names = append(names, in.Topic)
+		}
 	}
 	for _, name := range names {
 		settings, err := client.Configs(ctx, name)
@@ -96,9 +115,9 @@ func warnOfRetention(ctx context.Context, client *kafka.Client, cfg *config.Conf
 		}
 		kept.note(name, settings)
 	}
-	for _, in := range decisions {
-		if why := kept.outlived(in.Topic, others); why != "" {
-			log.Warn("a decisions topic must keep its records longest of all, as the evidence of consent that a new group or purpose reads from its start: set its retention.ms to -1",
+	for _, in := range cfg.Inputs {
+		if why := kept.outlived(in.Topic, outliving(cfg, set, in)); why != "" {
+			log.Warn("a topic of decisions or requests must keep its records longest of all, as the evidence of consent, and of erasures, that a new group or purpose reads from its start: set its retention.ms to -1",
 				"topic", in.Topic, "reason", why)
 		}
 	}

@@ -150,9 +150,8 @@ func (f *topicsFlags) compare(ctx context.Context, inv *invocation, cfg *config.
 		row.compare(t, settings)
 		kept.note(row.Topic, settings)
 	}
-	others := needingConsent(cfg, set)
 	for i, in := range cfg.Inputs { // the first rows
-		if why := kept.outlived(in.Topic, others); why != "" && in.Kind == config.KindDecision {
+		if why := kept.outlived(in.Topic, outliving(cfg, set, in)); why != "" {
 			rows[i].Differs = append(rows[i].Differs, why)
 		}
 	}

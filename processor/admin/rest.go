@@ -16,7 +16,7 @@ import (
 func readiness(st processor.PartitionState) string {
 	switch {
 	case st.Gap != nil:
-		return "stopped, decisions are missing: " + st.Gap.String()
+		return "stopped, decisions or requests are missing: " + st.Gap.String()
 	case st.Paused:
 		return "paused"
 	case st.Busy != nil:

@@ -94,6 +94,7 @@ type Metrics struct {
 	auditEntries, auditFailures, panicked prometheus.Counter
 	auditHead                             prometheus.Gauge
 
+	rights   rights
 	mu       sync.RWMutex
 	segments map[string]*segment // guarded by mu
 }
@@ -117,6 +118,7 @@ func New(cfg Config, deps Deps) (*Metrics, error) {
 	d := &definer{}
 	m.defineInputs(d, cfg.Topics)
 	m.defineChanges(d)
+	m.defineRights(d)
 	m.defineTime(d)
 	m.defineTransactions(d)
 	m.defineStore(d)

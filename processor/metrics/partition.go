@@ -37,6 +37,8 @@ type Partition struct {
 	members  map[string]int64 // this partition's part of the members gauges
 	overlay  int64            // this partition's part of the overlay gauge
 
+	rights rightsOf
+
 	lags        map[string]lag // by topic
 	clock       prometheus.Gauge
 	dueTimer    prometheus.Gauge
@@ -72,6 +74,7 @@ func (p *Partition) Release() {
 	p.m.partitions[p.state].Dec()
 	p.SetOverlayBytes(0)
 	p.ClearMembers()
+	p.releaseRights()
 	v := &p.m.vecs
 	for t := range p.lags {
 		v.lagRecords.DeleteLabelValues(t, p.label)

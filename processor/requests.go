@@ -1,0 +1,225 @@
+package processor
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/segmentd/segmentd/processor/wire"
+	"github.com/segmentd/segmentd/state"
+	"github.com/segmentd/segmentd/state/subject"
+)
+
+// takeRequest applies a request, keeps in its subject's dossier how far it is, and
+// tells that on the results topic, all in one transaction. The same request read
+// again changes nothing.
+func (p *partition) takeRequest(q *subject.Request) error {
+	changed, err := p.applyRequest(q)
+	if err != nil {
+		return err
+	}
+	d, err := p.openDossier(q.Subject)
+	if err != nil {
+		return err
+	}
+	if at := d.request(q.RequestID, q.Kind); at != nil {
+		if !changed {
+			return nil
+		}
+		d.drop(at)
+	}
+	d.add(p.newRequest(q))
+	p.out.tell(d.last())
+	p.advanceRequest(d.key, d.last())
+	return p.closeDossier(d)
+}
+
+// applyRequest does what a request asks for, by where the change of rules stands
+// with its subject. It reports whether that changed anything.
+func (p *partition) applyRequest(q *subject.Request) (changed bool, err error) {
+	if q.Kind == subject.Access || q.Kind == subject.Portability {
+		return false, nil
+	}
+	c := p.change
+	if c == nil {
+		changed, err = p.machine.Request(q)
+		return changed, storeError(err)
+	}
+	q = p.machine.DatedRequest(q)
+	if p.isNoted(p.image.KeyOf(q.Subject)) {
+		err = p.withRecord(q.Subject, func(r *subject.Record) bool {
+			changed = c.migration.NoteRequest(r, q)
+			return changed
+		})
+		return changed, err
+	}
+	if c.phase == takingOver && c.passed(p.image.KeyOf(q.Subject)) {
+		c.migration.Release()
+		defer c.migration.Hold()
+	}
+	if changed, err = p.machine.Request(q); err != nil {
+		return false, storeError(err)
+	}
+	return changed, p.withRecord(q.Subject, func(r *subject.Record) bool { return c.migration.ShadowRequest(r, q, c.clock) })
+}
+
+// isNoted reports whether what comes for a subject is only noted yet: a change of
+// rules has not come to its record.
+func (p *partition) isNoted(record state.Key) bool {
+	c := p.change
+	return c != nil && (c.phase < sweeping || c.phase == sweeping && !c.passed(record))
+}
+
+// newRequest is a request that was just read.
+func (p *partition) newRequest(q *subject.Request) subject.RequestState {
+	received := cmp.Or(min(q.Arrival, q.Effective()), p.machine.Clock())
+	if q.Arrival.Valid() {
+		received = q.Arrival
+	}
+	return subject.RequestState{RequestID: q.RequestID, Kind: q.Kind, Effective: q.Effective(), Received: received, Done: subject.Never}
+}
+
+// advanceRequest brings a request to where it stands once it is in force; one that
+// ends nothing, and is only noted, stays received.
+func (p *partition) advanceRequest(record state.Key, s *subject.RequestState) {
+	if s.Status != subject.Received || !s.Kind.Stops() && p.isNoted(record) {
+		return
+	}
+	switch s.Kind {
+	case subject.Access, subject.Portability: // until they are handed over
+		return
+	case subject.Erase:
+		s.Status, s.Detail = subject.InProgress, "memberships are ended and recipients are told; what was kept is being removed from this instance's files"
+	default:
+		p.complete(s, "")
+	}
+	p.out.tell(s)
+}
+
+func (p *partition) complete(s *subject.RequestState, detail string) {
+	s.Status, s.Done, s.Detail = subject.Completed, subject.FromTime(p.deps.Now()), detail
+}
+
+// advanceNoted brings the requests that a change of rules had only noted to where
+// they stand now that it has come to all records.
+func (p *partition) advanceNoted() error {
+	for _, key := range p.register.open() {
+		d, err := p.openDossierOf(key)
+		if err != nil {
+			return err
+		}
+		for i := range d.Requests {
+			p.advanceRequest(key, &d.Requests[i])
+		}
+		if err := p.closeDossier(d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tell publishes how far a request is with the next transaction, as of which it is
+// so.
+func (o *output) tell(s *subject.RequestState) {
+	o.results = append(o.results, wire.RequestResult{RequestID: s.RequestID, Status: s.Status, Detail: s.Detail})
+}
+
+// keepProof adds a decision to what is kept of its subject as proof, as it was read.
+func (p *partition) keepProof(d *subject.Decision) error {
+	o, err := p.openDossier(d.Subject)
+	if err != nil {
+		return err
+	}
+	o.Proofs = append(o.Proofs, subject.Proof{Purpose: d.Purpose, Status: d.Status, Explicit: d.Explicit, Time: d.Time, Arrival: d.Arrival,
+		Expires: d.Expires, NoticeVersion: d.NoticeVersion, Method: d.Method, RecordID: d.RecordID, Source: d.Source})
+	if over := len(o.Proofs) - subject.MaxProofs; over > 0 {
+		o.Proofs, o.Dropped = slices.Delete(o.Proofs, 0, over), o.Dropped+uint64(over)
+	}
+	return p.closeDossier(o)
+}
+
+// openDossier is a dossier that is being changed.
+type openDossier struct {
+	*subject.Dossier
+	key   state.Key // of the subject's record
+	kept  bool
+	count dossierCount // as it was
+}
+
+func (p *partition) openDossier(id subject.ID) (*openDossier, error) {
+	d, err := p.image.Dossier(id)
+	return p.opened(p.image.KeyOf(id), d, err)
+}
+
+func (p *partition) openDossierOf(key state.Key) (*openDossier, error) {
+	d, err := p.image.DossierOf(key)
+	if d == nil {
+		d = &subject.Dossier{}
+	}
+	return p.opened(key, d, err)
+}
+
+func (p *partition) opened(key state.Key, d *subject.Dossier, err error) (*openDossier, error) {
+	if err != nil {
+		return nil, storeError(err)
+	}
+	return &openDossier{d, key, len(d.Proofs)+len(d.Requests) > 0, p.register.countOf(d)}, nil
+}
+
+// closeDossier keeps a dossier with the next transaction, without what an erasure
+// deletes: the proofs of what was decided before it, and of a subject of whom
+// nothing else is kept all of them, and the id.
+func (p *partition) closeDossier(d *openDossier) error {
+	r, err := p.image.Record(d.key)
+	if err != nil {
+		return storeError(err)
+	}
+	fence := r != nil && r.IsFence()
+	if r != nil && r.Erased != 0 {
+		d.Dropped = 0
+		d.Proofs = slices.DeleteFunc(d.Proofs, func(x subject.Proof) bool { return fence || min(x.Time, x.Arrival) <= r.Erased })
+	}
+	if !d.kept && len(d.Proofs)+len(d.Requests) == 0 {
+		return nil
+	}
+	p.image.PutDossier(d.key, d.Dossier, fence)
+	p.out.dossiers = append(p.out.dossiers, dossierChange{d.key, d.count, p.register.countOf(d.Dossier)})
+	return nil
+}
+
+// request finds a request, nil if it is not kept.
+func (d *openDossier) request(id string, kind subject.RequestKind) *subject.RequestState {
+	i := slices.IndexFunc(d.Requests, func(s subject.RequestState) bool { return s.RequestID == id && s.Kind == kind })
+	if i < 0 {
+		return nil
+	}
+	return &d.Requests[i]
+}
+
+func (d *openDossier) drop(s *subject.RequestState) {
+	d.Requests = slices.DeleteFunc(d.Requests, func(x subject.RequestState) bool { return x == *s })
+}
+
+// add makes room for a request and adds it. Beyond the bound the oldest one that is
+// done goes; if none is, the oldest.
+func (d *openDossier) add(s subject.RequestState) {
+	if len(d.Requests) >= subject.MaxRequests {
+		at := slices.IndexFunc(d.Requests, func(x subject.RequestState) bool { return !x.Status.IsOpen() })
+		d.Requests = slices.Delete(d.Requests, max(at, 0), max(at, 0)+1)
+	}
+	d.Requests = append(d.Requests, s)
+}
+
+func (d *openDossier) last() *subject.RequestState { return &d.Requests[len(d.Requests)-1] }
+
+// requestDue is when a request must be done: a calendar month after it was received
+// (GDPR article 12(3)), or on the last day of the next month where that has no such
+// day.
+func requestDue(received subject.Instant) time.Time {
+	at := received.Time().UTC()
+	due := at.AddDate(0, 1, 0)
+	if due.Day() != at.Day() { // AddDate went into the month after
+		due = due.AddDate(0, 0, -due.Day())
+	}
+	return due
+}
