@@ -332,3 +332,40 @@ segments:
 	check(3, 3)
 	r.stop()
 }
+
+// A rectification of a trait that no rule read when it was made counts once rules
+// read it: events are read again from their start, and it with them.
+func TestRectifiedTraitsAreFilled(t *testing.T) {
+	const text = `
+purposes:
+  - {key: marketing, description: Offers, lawful_basis: consent, retention: 400d}
+segments:
+  - {key: known, purpose: marketing, when: 'events("Order Completed").count() >= 0'}
+`
+	l := newLab(t, labConfig{rules: text, partitions: 1})
+	at := ago(time.Hour)
+	identify := func(plan string, at time.Time) record {
+		return record{topic: events, key: "u1", at: at, value: fmt.Sprintf(`{"type":"identify","userId":"u1","timestamp":%q,"traits":{"plan":%q}}`, stamp(at), plan)}
+	}
+	rectify := func(ticket, plan string, at time.Time) record {
+		q := request("u1", ticket, "rectify", at)
+		q.value = strings.Replace(q.value, "{", fmt.Sprintf(`{"traits":{"plan":%q},`, plan), 1)
+		return q
+	}
+	r := l.start()
+	l.produce(given("u1", "marketing", at), identify("iron", at.Add(time.Second)), rectify("q-1", "gold", at.Add(2*time.Second)))
+	r.caughtUp()
+	_, err := r.reload(text+`  - {key: golden, purpose: marketing, when: 'traits.plan == "gold"'}`+"\n", false)
+	must(t, err)
+	r.changed()
+	if got := l.membersOf(r, "u1"); got != "golden,known" {
+		t.Errorf("u1 is in %s", got)
+	}
+	l.produce(rectify("q-2", "silver", at.Add(time.Minute)))
+	r.caughtUp()
+	if got := l.membersOf(r, "u1"); got != "known" {
+		t.Errorf("after another rectification u1 is in %s", got)
+	}
+	same(t, "requests", states(r.dossier("u1")), []string{"q-1 rectify completed", "q-2 rectify completed"})
+	r.stop()
+}
