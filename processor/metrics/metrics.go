@@ -94,7 +94,8 @@ type Metrics struct {
 	auditEntries, auditFailures, panicked prometheus.Counter
 	auditHead                             prometheus.Gauge
 
-	rights   rights
+	rights rights
+
 	mu       sync.RWMutex
 	segments map[string]*segment // guarded by mu
 }
