@@ -2,6 +2,7 @@ package state
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -85,8 +86,12 @@ type badgerLog struct{ log *slog.Logger }
 
 func (l badgerLog) Errorf(f string, args ...any)   { l.write("error", f, args) }
 func (l badgerLog) Warningf(f string, args ...any) { l.write("warning", f, args) }
-func (l badgerLog) Infof(f string, args ...any)    { l.write("info", f, args) }
-func (l badgerLog) Debugf(f string, args ...any)   {}
+func (l badgerLog) Infof(f string, args ...any) {
+	if !strings.HasPrefix(f, "DropPrefix called") { // it lists keys
+		l.write("info", f, args)
+	}
+}
+func (l badgerLog) Debugf(f string, args ...any) {}
 
 func (l badgerLog) write(severity, f string, args []any) {
 	if l.log.Enabled(context.Background(), slog.LevelDebug) {
@@ -95,18 +100,24 @@ func (l badgerLog) write(severity, f string, args []any) {
 }
 
 // writeBatch writes a batch in one or more Badger transactions, in an order in
-// which every prefix is a sound image: timers are set before the records that
+// which every prefix is a sound image: what is to be scrubbed is noted first, timers are set before the records that
 // need them, removed only after, and the position comes last.
 func (s *Store) writeBatch(space keyspace, b *batch) (err error) {
 	defer guard(&err)
 	s.dropping.RLock()
 	defer s.dropping.RUnlock()
+	if s.broken != nil {
+		return s.broken
+	}
 	if err := s.dir.room(); err != nil {
 		return err
 	}
 	s.opts.Reached(StepWrite)
-	w := txnWriter{db: s.db, reached: s.opts.Reached, room: s.dir.room, txn: s.db.NewTransaction(true), keys: make([]byte, 0, len(b.values)*recordKeyBytes+len(b.timers)*timerKeyBytes)}
+	w := s.newWriter(len(b.values)*recordKeyBytes + len(b.timers)*timerKeyBytes)
 	defer func() { w.txn.Discard() }()
+	for k, noted := range b.scrub {
+		w.set(scrubEntry{space: space, scrubKey: k}.badgerKey(), binary.BigEndian.AppendUint64(nil, uint64(noted)))
+	}
 	for t, armed := range b.timers {
 		if armed {
 			w.set(w.timerKey(space, t), nil)
@@ -146,6 +157,11 @@ type txnWriter struct {
 	txn     *badger.Txn
 	keys    []byte // Badger keeps keys until the commit
 	err     error
+}
+
+// newWriter returns a writer whose keys take about so many bytes.
+func (s *Store) newWriter(keyBytes int) *txnWriter {
+	return &txnWriter{db: s.db, reached: s.opts.Reached, room: s.dir.room, txn: s.db.NewTransaction(true), keys: make([]byte, 0, keyBytes)}
 }
 
 // value writes a record or a dossier; nil removes whichever has that key: no two do.
@@ -220,8 +236,16 @@ func (s *Store) view(f func(*badger.Txn) error) (err error) {
 	return damage(s.db.View(f))
 }
 
-// read passes the value of a key to f, if there is one.
+// read passes the value of a key to f, if there is one. f must not read.
 func (s *Store) read(key []byte, f func([]byte) error) (found bool, err error) {
+	s.reading.RLock()
+	defer s.reading.RUnlock()
+	if k, ok := s.lent[string(key)]; ok {
+		if k.live {
+			err = f(k.value)
+		}
+		return k.live, err
+	}
 	err = s.view(func(txn *badger.Txn) error {
 		item, err := txn.Get(key)
 		if errors.Is(err, badger.ErrKeyNotFound) {
@@ -237,8 +261,10 @@ func (s *Store) read(key []byte, f func([]byte) error) (found bool, err error) {
 }
 
 // scan passes keys from an inclusive start within a prefix to f, until f
-// returns false.
+// returns false. f must not scan.
 func (s *Store) scan(prefix, from []byte, f func(*badger.Item) (bool, error)) error {
+	s.scanning.RLock()
+	defer s.scanning.RUnlock()
 	return s.view(func(txn *badger.Txn) error {
 		o := badger.DefaultIteratorOptions
 		o.Prefix, o.PrefetchValues = prefix, false

@@ -84,6 +84,7 @@ func (k *Keyer) hash(domain byte, text string) []byte {
 //	<partition 4> 'r' <subject key 16>          the subject's record, as on the changelog
 //	<partition 4> 'd' <Key.Dossier 16>          the subject's dossier, likewise
 //	<partition 4> 't' <instant 8> <subject key 16>   a timer; the value is empty
+//	<partition 4> 'j' <kind 1> <key 16>         what waits to be scrubbed; since when, 8 bytes of µs
 //
 // The instant is stored with its sign bit flipped, which sorts negative ones first.
 const (
@@ -91,6 +92,7 @@ const (
 	kindRecord  = 'r'
 	kindDossier = 'd'
 	kindTimer   = 't'
+	kindScrub   = 'j'
 
 	partitionKeyBytes = 4
 	recordKeyBytes    = partitionKeyBytes + 1 + KeyBytes

@@ -12,14 +12,15 @@ type batch struct {
 	values     map[Key][]byte    // encoded records and dossiers; nil: removed
 	timers     map[timer]bool    // set or removed
 	fixed      map[string][]byte // by fixed key; nil: removed
-	position   []byte            // encoded; nil: unchanged
-	checkpoint Checkpoint        // of position
-	next       int64             // of position
+	scrub      map[scrubKey]int64
+	position   []byte     // encoded; nil: unchanged
+	checkpoint Checkpoint // of position
+	next       int64      // of position
 	bytes      int
 }
 
 func newBatch() *batch {
-	return &batch{values: map[Key][]byte{}, timers: map[timer]bool{}, fixed: map[string][]byte{}}
+	return &batch{values: map[Key][]byte{}, timers: map[timer]bool{}, fixed: map[string][]byte{}, scrub: map[scrubKey]int64{}}
 }
 
 func (b *batch) put(key Key, value []byte) {
@@ -40,13 +41,14 @@ func (b *batch) setTimer(t timer, armed bool) {
 }
 
 func (b *batch) empty() bool {
-	return len(b.values) == 0 && len(b.timers) == 0 && len(b.fixed) == 0 && b.position == nil
+	return len(b.values) == 0 && len(b.timers) == 0 && len(b.fixed) == 0 && len(b.scrub) == 0 && b.position == nil
 }
 
 func (b *batch) clear() {
 	clear(b.values)
 	clear(b.timers)
 	clear(b.fixed)
+	clear(b.scrub)
 	b.position, b.checkpoint, b.next, b.bytes = nil, Checkpoint{}, 0, 0
 }
 

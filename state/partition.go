@@ -29,6 +29,7 @@ type Partition struct {
 	keyer   *Keyer
 	encoder Encoder
 	decoder Decoder
+	former  Decoder
 	scratch []byte
 
 	cache   *cache
@@ -47,6 +48,9 @@ type Partition struct {
 	position placed            // of the last commit
 	fixed    map[string][]byte // values of fixed keys
 	unsaved  []Fixed           // those that go with the next commit
+
+	unscrubbed map[scrubKey]struct{} // noted with the next commit
+	scrubs     scrubs
 
 	absent       Key // the last key looked up in vain
 	hits, misses int
@@ -87,7 +91,7 @@ func (s *Store) Partition(id int32) (*Partition, error) {
 		return nil, fmt.Errorf("partition %d: %w", id, ErrInUse)
 	}
 	p := &Partition{store: s, id: id, space: keyspace(id), keyer: NewKeyer(s.opts.Secret), cache: newCache(), subjects: -1,
-		overlay: newOverlay(s.opts.OverlayBytes, s.opts.WriteDelay), window: newWindow(s.opts.TimerWindow), fixed: map[string][]byte{}}
+		overlay: newOverlay(s.opts.OverlayBytes, s.opts.WriteDelay), window: newWindow(s.opts.TimerWindow), fixed: map[string][]byte{}, unscrubbed: map[scrubKey]struct{}{}}
 	if err := p.load(); err != nil {
 		return nil, fmt.Errorf("open partition %d: %w", id, err)
 	}
@@ -113,8 +117,16 @@ func (p *Partition) load() error {
 		}
 	}
 	p.overlay.durable = p.position
+	return p.reload()
+}
+
+// reload reads what is kept in memory of Badger.
+func (p *Partition) reload() error {
 	if err := p.loadFixed(); err != nil {
 		return err
+	}
+	if err := p.loadScrubs(); err != nil {
+		return p.readError(err)
 	}
 	return p.refill()
 }
@@ -305,7 +317,9 @@ func (p *Partition) Commit(cp Checkpoint, next int64) error {
 		return err
 	}
 	dirty := p.Dirty()
+	p.noteFences()
 	err = p.overlay.add(func(b *batch) {
+		p.takeNotes(b)
 		p.addTimers(b)
 		for i := range dirty {
 			b.put(dirty[i].Key, dirty[i].Value)
@@ -347,6 +361,9 @@ func (p *Partition) addStale(b *batch) {
 // settle makes the dirty records clean.
 func (p *Partition) settle() {
 	for i, e := range p.dirty {
+		if e.record.IsFence() {
+			e.stored = subject.Never // a scrub removes what there may be
+		}
 		e.dirty, e.value, e.armed = false, nil, e.stored
 		p.cache.weigh(e)
 		p.dirty[i] = nil
@@ -367,10 +384,7 @@ func (p *Partition) settle() {
 func (p *Partition) Reset() error {
 	p.position = p.overlay.drop()
 	p.forget()
-	if err := p.loadFixed(); err != nil {
-		return err
-	}
-	return p.refill()
+	return p.reload()
 }
 
 func (p *Partition) forget() {
@@ -380,6 +394,7 @@ func (p *Partition) forget() {
 	p.dossiers.clear()
 	p.dirty, p.values, p.passed, p.stale = p.dirty[:0], p.values[:0], p.passed[:0], p.stale[:0]
 	p.added, p.subjects, p.absent, p.unsaved = 0, -1, Key{}, nil
+	clear(p.unscrubbed)
 	p.window.clear()
 }
 

@@ -28,7 +28,7 @@ func (p *Partition) Restore(key, value []byte) error {
 	case len(key) != KeyBytes:
 		return fmt.Errorf("restore partition %d: a changelog key of %d bytes: %w", p.id, len(key), ErrRecord)
 	}
-	next := subject.Never
+	next, k := subject.Never, Key(key)
 	switch {
 	case value == nil:
 	case isDossier(value):
@@ -41,16 +41,19 @@ func (p *Partition) Restore(key, value []byte) error {
 		if err != nil {
 			return fmt.Errorf("restore partition %d: %w", p.id, err)
 		}
+		if err := p.noteRestored(k, r); err != nil {
+			return err
+		}
 		next = r.Due()
 		value = bytes.Clone(value)
 	}
-	k := Key(key)
 	if e := p.cache.entries[k]; e != nil {
 		p.cache.remove(e)
 	}
 	p.subjects = -1
 	t := timer{next, k}
 	err := p.overlay.add(func(b *batch) {
+		p.takeNotes(b)
 		b.put(k, value)
 		if next != subject.Never {
 			b.setTimer(t, true)
@@ -90,6 +93,7 @@ func (p *Partition) Wipe() error {
 		return p.readError(err)
 	}
 	p.position = placed{}
+	p.scrubs.settleAll(p.store.opts.Now())
 	p.overlay.reset()
 	clear(p.fixed)
 	return p.refill()

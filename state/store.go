@@ -62,6 +62,7 @@ type Options struct {
 	// Reached is told each step of changing the image, on the goroutine that takes
 	// it: a process that ends there leaves what it would leave to a crash; nil: nobody.
 	Reached func(Step)
+	Now     func() time.Time // nil: time.Now
 
 	bootFile string // for tests
 }
@@ -70,7 +71,8 @@ type Options struct {
 // another state of it.
 type Step string
 
-// The steps, in order: of writing a batch, and of dropping a partition's image.
+// The steps, in order: of writing a batch, of dropping a partition's image, and of
+// a scrub, of which all but the last come once for each drop.
 const (
 	StepWrite    Step = "write"    // nothing of the batch is written
 	StepPart     Step = "part"     // of a large batch: a part is written
@@ -79,6 +81,13 @@ const (
 	StepDrop     Step = "drop"     // nothing is dropped
 	StepDropping Step = "dropping" // the position is dropped, the records are not
 	StepDropped  Step = "dropped"
+
+	StepScrub         Step = "scrub"          // nothing is done
+	StepScrubNoted    Step = "scrub noted"    // the values to be written back are in a file
+	StepScrubMarked   Step = "scrub marked"   // keys that were removed are live again
+	StepScrubDropped  Step = "scrub dropped"  // the keys are not in Badger
+	StepScrubRestored Step = "scrub restored" // they are again, the file is there still
+	StepScrubbed      Step = "scrubbed"       // all is done but the journal
 )
 
 func (o Options) withDefaults() Options {
@@ -96,6 +105,9 @@ func (o Options) withDefaults() Options {
 	if o.Reached == nil {
 		o.Reached = func(Step) {}
 	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
 	return o
 }
 
@@ -111,8 +123,15 @@ type Store struct {
 
 	// dropping is held by writers, and exclusively while keys are dropped: Badger
 	// refuses writes meanwhile.
-	dropping sync.RWMutex
-	owned    atomic.Int32 // open partitions: they share the cache's bytes
+	dropping  sync.RWMutex
+	broken    error        // guarded by dropping: a scrub failed half-way, nothing may be written
+	scrubbing sync.Mutex   // held by Scrub
+	scanning  sync.RWMutex // held by scans, and exclusively while keys are missing that will be written back
+	owned     atomic.Int32 // open partitions: they share the cache's bytes
+	noted     atomic.Int64 // the newest time in the scrub journal
+
+	reading sync.RWMutex    // held by reads of one key
+	lent    map[string]kept // guarded by reading: what Badger has not got for the moment
 
 	mu     sync.Mutex
 	open   map[int32]*Partition // guarded by mu
@@ -206,7 +225,7 @@ func (s *Store) openImage() error {
 // openOrDiscard opens Badger, once more with an empty directory where the
 // files are damaged.
 func (s *Store) openOrDiscard() (err error) {
-	s.db, err = openBadger(s.dir.image(), s.opts.Logger)
+	err = s.openAndFinish()
 	if err == nil || environmental(err) {
 		return err
 	}
@@ -214,8 +233,24 @@ func (s *Store) openOrDiscard() (err error) {
 	if err := s.discard("it is damaged"); err != nil {
 		return err
 	}
-	s.db, err = openBadger(s.dir.image(), s.opts.Logger)
-	return err
+	return s.openAndFinish()
+}
+
+// openAndFinish opens Badger and does what a process was about to do when it died
+// in a scrub.
+func (s *Store) openAndFinish() (err error) {
+	defer guard(&err)
+	ks, err := s.dir.readRedo()
+	if err != nil {
+		return err
+	}
+	if s.db, err = openBadger(s.dir.image(), s.opts.Logger); err != nil || ks == nil {
+		return err
+	}
+	if err := s.redo(ks, map[string]bool{}); err != nil {
+		return errors.Join(err, closeBadger(s.db))
+	}
+	return nil
 }
 
 // limits are the errors that say nothing about the image.
@@ -239,7 +274,7 @@ func (s *Store) discard(why string) error {
 	if err := os.RemoveAll(s.dir.image()); err != nil {
 		return fmt.Errorf("remove image: %w", err)
 	}
-	return nil
+	return s.dir.removeRedo()
 }
 
 // Discarded says why the image that was in the directory was thrown away when
@@ -293,11 +328,19 @@ func (s *Store) damaged(err error) error {
 	return errors.Join(err, s.dir.write(s.mark))
 }
 
+func (s *Store) isClosed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed
+}
+
 // Close closes the image and marks it cleanly stopped. All partitions must be
 // closed before. ErrNoRoom: the image is left as a killed process leaves it, for
 // Badger writes down what it holds when it is closed, and the kernel would end the
 // process; its goroutines stay, so the process should end.
 func (s *Store) Close() error {
+	s.scrubbing.Lock()
+	defer s.scrubbing.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {

@@ -55,6 +55,9 @@ func (p *Partition) pass(e *entry, t timer) error {
 	if e != nil {
 		at = e.record.Due()
 	}
+	if e != nil && e.record.IsFence() { // a removal would write down once more when what is due of whom
+		return nil
+	}
 	if at != subject.Never {
 		p.window.arm(timer{at, t.key})
 	}
