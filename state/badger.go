@@ -23,9 +23,9 @@ import (
 //
 // Values stay in the LSM tree (ValueThreshold is at its maximum, 1 MiB): what
 // lies in the value log outlives deletion, see MaxRecordBytes.
-func badgerOptions(dir string, log *slog.Logger) badger.Options {
+func badgerOptions(dir string, opts Options) badger.Options {
 	o := badger.DefaultOptions(dir)
-	o.Logger = badgerLog{log}
+	o.Logger = badgerLog{opts.Logger}
 	o.MetricsEnabled = false // its expvar globals
 	o.SyncWrites = false     // process death is safe, power loss is told by the boot id
 	o.NumVersionsToKeep = 1
@@ -33,7 +33,7 @@ func badgerOptions(dir string, log *slog.Logger) badger.Options {
 	o.Compression = options.None
 	o.BlockCacheSize = 0
 	o.IndexCacheSize = 0
-	o.MemTableSize = memTableBytes
+	o.MemTableSize = int64(opts.memTableBytes)
 	o.NumMemtables = 2
 	o.NumCompactors = 2
 	o.ValueLogFileSize = 64 << 20
@@ -50,10 +50,9 @@ const MaxRecordBytes = 1 << 20
 
 // openBadger opens a database after verifying its files, and turns panics into
 // ErrDamaged too.
-func openBadger(dir string, log *slog.Logger) (db *badger.DB, err error) {
+func openBadger(opts badger.Options) (db *badger.DB, err error) {
 	defer guard(&err)
-	opts := badgerOptions(dir, log)
-	if err := verifyImage(dir, opts); err != nil {
+	if err := verifyImage(opts.Dir, opts); err != nil {
 		return nil, err
 	}
 	return badger.Open(opts)

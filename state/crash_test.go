@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -54,7 +53,10 @@ func inTransaction(n uint64) []*subject.Record {
 // transaction it has committed.
 func crashChild(dir string, at Step) {
 	commit := commitForEver
-	if at != "" {
+	switch {
+	case strings.HasPrefix(string(at), "scrub"):
+		commit = func(dir string) error { return scrubUntil(dir, at) }
+	case at != "":
 		commit = func(dir string) error { return commitLarge(dir, at) }
 	}
 	if err := commit(dir); err != nil {
@@ -226,11 +228,9 @@ func putAll(p *Partition, n uint64) error {
 	return p.Commit(checkpoint(n), int64(n)*100)
 }
 
-// commitLarge commits the large transaction after the image's, or drops the image
-// where the step is one of that, and dies (SIGKILL) at the step.
-func commitLarge(dir string, at Step) error {
-	opts := testOptions()
-	opts.Reached = func(s Step) {
+// dieAt kills the process (SIGKILL) at a step.
+func dieAt(at Step) func(Step) {
+	return func(s Step) {
 		if s == at {
 			self, err := os.FindProcess(os.Getpid())
 			if err == nil {
@@ -240,6 +240,13 @@ func commitLarge(dir string, at Step) error {
 			select {}
 		}
 	}
+}
+
+// commitLarge commits the large transaction after the image's, or drops the image
+// where the step is one of that, and dies (SIGKILL) at the step.
+func commitLarge(dir string, at Step) error {
+	opts := testOptions()
+	opts.Reached = dieAt(at)
 	s, err := Open(dir, opts)
 	if err != nil {
 		return err
@@ -270,12 +277,7 @@ func TestKilledWithinAWrite(t *testing.T) {
 			if err := errors.Join(putAll(p, 1), p.Close(), s.Close()); err != nil {
 				t.Fatal(err)
 			}
-			cmd := exec.Command(os.Args[0])
-			cmd.Env = append(os.Environ(), crashDir+"="+dir, crashStep+"="+string(step))
-			out, err := cmd.CombinedOutput()
-			if status, _ := cmd.ProcessState.Sys().(syscall.WaitStatus); !status.Signaled() {
-				t.Fatalf("the child was not killed: %v\n%s", err, out)
-			}
+			killAt(t, dir, step)
 			s = openStore(t, dir, testOptions())
 			p = openPartition(t, s, 3)
 			want := map[bool]uint64{true: 2, false: 1}[step == StepWritten]
@@ -304,12 +306,7 @@ func TestKilledWithinAWrite(t *testing.T) {
 func TestKilledWithinADrop(t *testing.T) {
 	dir := t.TempDir()
 	fill(t, dir, 100)
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), crashDir+"="+dir, crashStep+"="+string(StepDropping))
-	out, err := cmd.CombinedOutput()
-	if status, _ := cmd.ProcessState.Sys().(syscall.WaitStatus); !status.Signaled() {
-		t.Fatalf("the child was not killed: %v\n%s", err, out)
-	}
+	killAt(t, dir, StepDropping)
 	s := openStore(t, dir, testOptions())
 	p := openPartition(t, s, 3)
 	if _, next, ok := p.Position(); ok {

@@ -64,7 +64,8 @@ type Options struct {
 	Reached func(Step)
 	Now     func() time.Time // nil: time.Now
 
-	bootFile string // for tests
+	bootFile      string // for tests
+	memTableBytes int    // of Badger; for tests
 }
 
 // Step is a moment of changing the image, between two of which a crash finds
@@ -96,6 +97,7 @@ func (o Options) withDefaults() Options {
 	o.WriteDelay = cmp.Or(o.WriteDelay, time.Second)
 	o.TimerWindow = cmp.Or(o.TimerWindow, 65_536)
 	o.bootFile = cmp.Or(o.bootFile, bootFile)
+	o.memTableBytes = cmp.Or(o.memTableBytes, memTableBytes)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -244,7 +246,7 @@ func (s *Store) openAndFinish() (err error) {
 	if err != nil {
 		return err
 	}
-	if s.db, err = openBadger(s.dir.image(), s.opts.Logger); err != nil || ks == nil {
+	if s.db, err = openBadger(badgerOptions(s.dir.image(), s.opts)); err != nil || ks == nil {
 		return err
 	}
 	if err := s.redo(ks, map[string]bool{}); err != nil {
