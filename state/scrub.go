@@ -30,7 +30,7 @@ var scrubKinds = []byte{kindRecord}
 // Each key of a table that is rewritten is compared with each key dropped
 // (BenchmarkScrub).
 const (
-	scrubBatch      = 1000
+	scrubBatch      = 256
 	scrubBatchBytes = 8 << 20
 	scrubRound      = 100_000 // entries of the journal taken at once
 )
