@@ -86,7 +86,7 @@ bench: ## Run the benchmarks (BENCH=regexp picks some).
 
 .PHONY: bench-e2e
 bench-e2e: ## Measure the whole process on the embedded broker (LOAD="-load-subjects 1000000"), with KAFKA=1 on a real one; minutes.
-	$(if $(KAFKA),$(MAKE) .kafka/jars && SEGMENTD_TEST_KAFKA=$(CURDIR)/.kafka/jars) $(GO) test ./cmd/segmentd -count=1 -timeout 60m -run '^TestLoad$$' -v -load $(LOAD)
+	$(if $(KAFKA),$(MAKE) .kafka/jars && SEGMENTD_TEST_KAFKA=$(CURDIR)/.kafka/jars) $(GO) test ./cmd/segmentd -count=1 -timeout 150m -run '^TestLoad$$' -v -load $(LOAD)
 
 .PHONY: live
 live: ## Keep a simulated shop open for LIVE (10m) under kill -9, delays and hung transactions, and compare with a replay.

@@ -37,13 +37,15 @@ var (
 	loadPartitions = flag.Int("load-partitions", 4, "partitions of TestLoad's topics")
 	loadRate       = flag.Float64("load-rate", 0, "events/s at which TestLoad measures latency; 0: half of the throughput")
 	loadProfile    = flag.String("load-profile", "", "file for a CPU profile of the processor while TestLoad's backlog is worked off")
+	loadSoak       = flag.Duration("load-soak", 0, "how long TestLoad holds half of the throughput and samples what may grow; 0: not at all")
 	loadLive       = flag.Duration("load-live", 20*time.Second, "how long TestLoad measures latency at half of the throughput; at most 10m")
 )
 
 // TestLoad measures the whole process, with generator and broker (the embedded
 // one as a process of its own, or a real Kafka) on the same cores: a backlog
 // worked off, latency at half and at 80 % of that throughput, open loop, the
-// first event after a kill, and a restore to an empty disk. It needs -load.
+// first event after a kill, and a restore to an empty disk. It needs -load. With
+// -load-soak half of the throughput is held for long in place of the latencies.
 func TestLoad(t *testing.T) {
 	if !*loadRun {
 		t.Skip("a benchmark of minutes: give -load")
@@ -59,6 +61,12 @@ func TestLoad(t *testing.T) {
 	t.Logf("disk            %.0f MiB", float64(sizeOf(filepath.Join(r.dir, "data"), ""))/(1<<20))
 	t.Logf("changelog       %.0f bytes an event, compressed", float64(r.changelogBytes)/float64(events))
 	t.Logf("transactions    %.0f", r.metric(`segmentd_transactions_total{outcome="committed"}`))
+	if *loadSoak > 0 {
+		r.soak(rate*0.5, *loadSoak)
+		r.awaitQuiet()
+		r.restarts()
+		return
+	}
 	rates := []float64{rate * 0.5, rate * 0.8}
 	if *loadRate > 0 {
 		rates = []float64{*loadRate}
@@ -206,7 +214,7 @@ func (r *rig) createTopics() {
 	}
 	var topics []kafka.NewTopic
 	for _, name := range []string{"events", "decisions"} {
-		topics = append(topics, kafka.NewTopic{Name: name, Partitions: r.partitions, ReplicationFactor: -1})
+		topics = append(topics, kafka.NewTopic{Name: name, Partitions: r.partitions, ReplicationFactor: -1, Configs: soakRetention(name)})
 	}
 	_, err := r.client.CreateTopics(ctx, topics)
 	r.must(err)
@@ -378,16 +386,38 @@ func (r *rig) latency(rate float64, length time.Duration) {
 	group.Add(1)
 	go func() {
 		defer group.Done()
-		all = r.readLatencies(ctx)
+		r.readLatencies(ctx, func(d time.Duration) { all = append(all, d) })
 	}()
-	began := time.Now()
-	sent, late := 0, time.Duration(0)
-	for sent < int(rate*length.Seconds()) {
+	var late time.Duration
+	r.drive(ctx, rate, length, func(d time.Duration) { late = max(late, d) })
+	<-time.After(2 * time.Second)
+	stop()
+	group.Wait()
+	if len(all) == 0 {
+		r.t.Error("no change was read")
+		return
+	}
+	slices.Sort(all)
+	at := func(q float64) time.Duration { return quantile(all, q) }
+	r.t.Logf("latency         p50 %s, p90 %s, p99 %s, max %s at %.0f events/s for %s (%d changes; generator at most %s late)",
+		at(0.5), at(0.9), at(0.99), at(1), rate, length, len(all), late.Round(time.Millisecond))
+}
+
+// quantile is a value of sorted ones, which must not be none.
+func quantile(sorted []time.Duration, q float64) time.Duration {
+	return sorted[min(len(sorted)-1, int(q*float64(len(sorted))))].Round(100 * time.Microsecond)
+}
+
+// drive sends events at a rate, open loop, until the length or ctx is over, and
+// tells how late each piece was sent.
+func (r *rig) drive(ctx context.Context, rate float64, length time.Duration, observe func(late time.Duration)) {
+	began, sent := time.Now(), 0
+	for sent < int(rate*length.Seconds()) && ctx.Err() == nil {
 		due := began.Add(time.Duration(float64(sent) / rate * float64(time.Second)))
 		if wait := time.Until(due); wait > 0 {
 			<-time.After(wait)
 		} else {
-			late = max(late, -wait)
+			observe(-wait)
 		}
 		n := max(1, int(rate/200)) // what is due within 5 ms
 		ms := make([]stream.Message, n)
@@ -398,26 +428,14 @@ func (r *rig) latency(rate float64, length time.Duration) {
 		r.send("events", ms)
 		sent += n
 	}
-	<-time.After(2 * time.Second)
-	stop()
-	group.Wait()
-	if len(all) == 0 {
-		r.t.Error("no change was read")
-		return
-	}
-	slices.Sort(all)
-	at := func(q float64) time.Duration {
-		return all[min(len(all)-1, int(q*float64(len(all))))].Round(100 * time.Microsecond)
-	}
-	r.t.Logf("latency         p50 %s, p90 %s, p99 %s, max %s at %.0f events/s for %s (%d changes; generator at most %s late)",
-		at(0.5), at(0.9), at(0.99), at(1), rate, length, len(all), late.Round(time.Millisecond))
 }
 
-// readLatencies reads the changes of all partitions from their present end.
-func (r *rig) readLatencies(ctx context.Context) (all []time.Duration) {
+// readLatencies reads the changes of all partitions from their present end, and
+// tells how long each took, until ctx ends.
+func (r *rig) readLatencies(ctx context.Context, observe func(time.Duration)) {
 	marks, err := r.client.Watermarks(ctx, "segmentd-changes", r.partitions)
 	if err != nil {
-		return nil
+		return
 	}
 	positions := make([]stream.Position, len(marks))
 	for i, m := range marks {
@@ -434,12 +452,11 @@ func (r *rig) readLatencies(ctx context.Context) (all []time.Duration) {
 			positions[i].Offset = fetched[i].Next
 			for j := range fetched[i].Records {
 				if d, ok := latencyOf(fetched[i].Records[j].Value, now); ok {
-					all = append(all, d)
+					observe(d)
 				}
 			}
 		}
 	}
-	return all
 }
 
 func latencyOf(change []byte, now time.Time) (time.Duration, bool) {
