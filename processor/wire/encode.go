@@ -50,6 +50,8 @@ type Encoder struct {
 	computations map[string]string // audience ids by segment, for FormatSegment
 	bytes        []byte
 	headers      []stream.Header
+	byteChunks   chunks[byte]
+	headerChunks chunks[stream.Header]
 	hashed       []byte
 }
 
@@ -61,7 +63,7 @@ func NewEncoder(opts EncoderOptions) *Encoder {
 	if opts.CETypePrefix == "" {
 		opts.CETypePrefix = defaultCETypePrefix
 	}
-	e := &Encoder{opts: opts, source: []byte("/segmentd/" + url.PathEscape(opts.Group)), computations: map[string]string{}}
+	e := &Encoder{opts: opts, byteChunks: chunks[byte]{least: arenaBytes}, headerChunks: chunks[stream.Header]{least: arenaHeaders}, source: []byte("/segmentd/" + url.PathEscape(opts.Group)), computations: map[string]string{}}
 	for kind, suffix := range []string{".segment.entered", ".segment.exited", ".subject.erased"} {
 		e.types[kind] = []byte(opts.CETypePrefix + suffix)
 	}
@@ -70,9 +72,7 @@ func NewEncoder(opts EncoderOptions) *Encoder {
 
 // Reset takes back the memory of all messages returned so far.
 func (e *Encoder) Reset() {
-	e.bytes = e.bytes[:0]
-	clear(e.headers)
-	e.headers = e.headers[:0]
+	e.bytes, e.headers = e.byteChunks.reset(e.bytes), e.headerChunks.reset(e.headers)
 }
 
 // Place is where a message goes.
@@ -108,15 +108,52 @@ func appendChangeID(b, text []byte) []byte {
 	return hex.AppendEncode(b, sum[:changeIDBytes])
 }
 
-// arenaBytes is the least memory that is taken at once for messages.
-const arenaBytes = 64 << 10
+// arenaBytes and arenaHeaders are the least memory that is taken at once for
+// messages, and keptChunks how many of each are kept for the next ones.
+const (
+	arenaBytes   = 64 << 10
+	arenaHeaders = 1024
+	keptChunks   = 64
+)
 
 // room makes sure that n more bytes fit without moving what messages hold: a
-// full arena is left to its messages and a new one begun.
+// full arena is left to its messages and another one begun.
 func (e *Encoder) room(n int) {
 	if cap(e.bytes)-len(e.bytes) < n {
-		e.bytes = make([]byte, 0, max(arenaBytes, 2*cap(e.bytes), n))
+		e.bytes = e.byteChunks.next(e.bytes, n)
 	}
+}
+
+// chunks are pieces of memory that stay where they are until all are taken back
+// at once. Up to keptChunks are kept, so a batch takes what it needs, and the
+// next one of its size nothing.
+type chunks[T any] struct {
+	least      int // the size of those that are kept
+	full, free [][]T
+}
+
+// next leaves a full chunk to those who use it and returns another one, with room for n.
+func (c *chunks[T]) next(full []T, n int) []T {
+	c.full = append(c.full, full)
+	last := len(c.free) - 1
+	if n > c.least || last < 0 {
+		return make([]T, 0, max(n, c.least))
+	}
+	chunk := c.free[last]
+	c.free = c.free[:last]
+	return chunk
+}
+
+// reset takes all chunks back; last is the one in use, which it returns empty.
+func (c *chunks[T]) reset(last []T) []T {
+	for _, chunk := range c.full {
+		if cap(chunk) == c.least && len(c.free) < keptChunks {
+			c.free = append(c.free, chunk[:0])
+		}
+	}
+	clear(c.full)
+	c.full = c.full[:0]
+	return last[:0]
 }
 
 // appendName appends `,"name":`, without the comma behind an opening brace.

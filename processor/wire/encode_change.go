@@ -170,7 +170,7 @@ func (e *Encoder) changeHeaders(c *subject.Change, id, key []byte) []stream.Head
 // beginHeaders makes room for n headers without moving those of other messages.
 func (e *Encoder) beginHeaders(n int) (start int) {
 	if cap(e.headers)-len(e.headers) < n {
-		e.headers = make([]stream.Header, 0, max(256, 2*cap(e.headers)))
+		e.headers = e.headerChunks.next(e.headers, n)
 	}
 	return len(e.headers)
 }
