@@ -17,20 +17,44 @@ type batch struct {
 	checkpoint Checkpoint // of position
 	next       int64      // of position
 	bytes      int
+	room       []byte // what is left of the newest memory of values
 }
+
+// roomBytes is how much memory values share.
+const roomBytes = 64 << 10
 
 func newBatch() *batch {
 	return &batch{values: map[Key][]byte{}, timers: map[timer]bool{}, fixed: map[string][]byte{}, scrub: map[scrubKey]int64{}}
 }
 
+// put copies a value in, over the one before where that has room: a subject that
+// is written again and again takes its memory once.
 func (b *batch) put(key Key, value []byte) {
-	if old, ok := b.values[key]; ok {
+	old, ok := b.values[key]
+	if ok {
 		b.bytes -= len(old)
 	} else {
 		b.bytes += recordKeyBytes
 	}
-	b.values[key] = value
 	b.bytes += len(value)
+	switch {
+	case value == nil:
+		b.values[key] = nil
+		return
+	case cap(old) < len(value):
+		old = b.take(len(value) + len(value)/8)
+	}
+	b.values[key] = append(old[:0], value...)
+}
+
+// take returns n bytes of room.
+func (b *batch) take(n int) []byte {
+	if n > len(b.room) {
+		b.room = make([]byte, max(n, roomBytes))
+	}
+	taken := b.room[:0:n]
+	b.room = b.room[n:]
+	return taken
 }
 
 func (b *batch) setTimer(t timer, armed bool) {
@@ -49,7 +73,7 @@ func (b *batch) clear() {
 	clear(b.timers)
 	clear(b.fixed)
 	clear(b.scrub)
-	b.position, b.checkpoint, b.next, b.bytes = nil, Checkpoint{}, 0, 0
+	b.position, b.checkpoint, b.next, b.bytes, b.room = nil, Checkpoint{}, 0, 0, nil
 }
 
 // overlay holds what is committed and not yet in Badger: one batch that is
@@ -104,7 +128,8 @@ func (o *overlay) nudge() {
 	}
 }
 
-// get returns the encoded record or dossier of a key; found with a nil value: it was removed.
+// get returns the encoded record or dossier of a key, valid until something is
+// added; found with a nil value: it was removed.
 func (o *overlay) get(key Key) (value []byte, found bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -45,7 +45,6 @@ func (p *Partition) Restore(key, value []byte) error {
 			return err
 		}
 		next = r.Due()
-		value = bytes.Clone(value)
 	}
 	if e := p.cache.entries[k]; e != nil {
 		p.cache.remove(e)
