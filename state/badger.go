@@ -18,7 +18,9 @@ import (
 //
 // Memory: at most four memtables (one filled, two waiting, one being flushed)
 // of 1.3 × memTableBytes, and the tables' indices and Bloom filters, about 2 MB
-// a million subjects. Tables themselves are mapped files. Without compression
+// a million subjects. Badger keeps up to eight of the buffers in which tables are
+// built, each of up to three times a memtable for as long as there is work, so
+// memtables are small, and more of them are merged at once. Tables themselves are mapped files. Without compression
 // a block cache would only copy what the kernel caches.
 //
 // Values stay in the LSM tree (ValueThreshold is at its maximum, 1 MiB): what
@@ -35,6 +37,8 @@ func badgerOptions(dir string, opts Options) badger.Options {
 	o.IndexCacheSize = 0
 	o.MemTableSize = int64(opts.memTableBytes)
 	o.NumMemtables = 2
+	o.NumLevelZeroTables = 10
+	o.NumLevelZeroTablesStall = 20
 	o.NumCompactors = 2
 	o.ValueLogFileSize = 64 << 20
 	o.ChecksumVerificationMode = options.NoVerification // verifyImage does it
@@ -42,7 +46,7 @@ func badgerOptions(dir string, opts Options) badger.Options {
 }
 
 // memTableBytes bounds a transaction too: 15 % of it.
-const memTableBytes = 32 << 20
+const memTableBytes = 8 << 20
 
 // MaxRecordBytes is the size above which an encoded record is kept outside of
 // what physical erasure reaches. Kafka's default message limit is lower.
