@@ -133,7 +133,7 @@ func serve(ctx context.Context, inv *invocation, cfg *config.Config, ready func(
 
 // softMemoryLimit is where the garbage collector begins to work harder, unless
 // GOMEMLIMIT says otherwise. Badger's mapped files are not in it.
-const softMemoryLimit = 1 << 30
+const softMemoryLimit = 800 << 20
 
 func limitMemory() {
 	if os.Getenv("GOMEMLIMIT") == "" {
