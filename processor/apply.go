@@ -75,19 +75,24 @@ func (p *partition) applyEvent(ctx context.Context, in *input, r *stream.Record)
 	return nil
 }
 
-// advance moves the clock on, committing in between where very many timers fire.
+// advance moves the clock on, committing in between where very many timers fire
+// or those that fire change very much.
 func (p *partition) advance(ctx context.Context, to subject.Instant) error {
-	for {
-		done, err := p.machine.Advance(to, maxBatchTimers)
+	for timers := timersAtOnce; ; timers += timersAtOnce {
+		done, err := p.machine.Advance(to, timersAtOnce)
 		if err != nil {
 			return storeError(err)
 		}
 		if done {
 			return nil
 		}
+		if timers < maxBatchTimers && !p.full() {
+			continue
+		}
 		if err := p.commit(ctx); err != nil {
 			return err
 		}
+		timers = 0
 	}
 }
 

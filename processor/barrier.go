@@ -69,7 +69,7 @@ type barrier struct {
 }
 
 func (b *barrier) options() stream.FetchOptions {
-	opts := stream.FetchOptions{MaxBytes: 1 << 20}
+	opts := stream.FetchOptions{MaxBytes: 256 << 10}
 	if b.waits {
 		opts.MaxWait = 50 * time.Millisecond
 	}

@@ -167,12 +167,15 @@ func (p *partition) messages(cp state.Checkpoint) ([]stream.Message, error) {
 }
 
 func (p *partition) changeMessages(ms []stream.Message, now subject.Instant) []stream.Message {
-	changes := p.changes()
-	for i := range changes {
-		c := &changes[i]
-		output := p.outputOf(c)
-		ms = append(ms, p.encoder.Change(c, p.place(p.topics.Changes(output), now)))
-		if m, ok := p.encoder.Member(c, p.place(p.topics.Members(output), now)); ok {
+	all := p.changes()
+	output, changes, members := "", p.topics.Changes(""), p.topics.Members("")
+	for i := range all {
+		c := &all[i]
+		if o := p.outputOf(c); o != output {
+			output, changes, members = o, p.topics.Changes(o), p.topics.Members(o)
+		}
+		ms = append(ms, p.encoder.Change(c, p.place(changes, now)))
+		if m, ok := p.encoder.Member(c, p.place(members, now)); ok {
 			ms = append(ms, m)
 		}
 	}

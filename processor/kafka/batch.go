@@ -25,7 +25,7 @@ const (
 
 // partitionPlainBytes bounds what one partition's record set may unpack to
 // before the rest of it is left to the next fetch.
-const partitionPlainBytes = 32 << 20
+const partitionPlainBytes = 4 << 20
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
