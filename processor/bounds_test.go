@@ -62,22 +62,3 @@ func TestTimersAreCommittedInParts(t *testing.T) {
 		t.Errorf("%d changes were produced at once, and at most %d should be", n, bound)
 	}
 }
-
-// What is asked for on the wire unpacks to what a batch shall hold.
-func TestFetchAsksByExpansion(t *testing.T) {
-	var f fetchBuffers
-	if first := f.ask(1 << 20); first != 1<<18 {
-		t.Errorf("at first: %d", first)
-	}
-	record := stream.Record{Key: make([]byte, 100), Value: make([]byte, 900)}
-	for _, c := range []struct{ wire, want int }{{500, 1 << 19}, {2000, 1 << 20}, {1, 1 << 15}} {
-		f.learn([]stream.Fetched{{BytesOnTheWire: c.wire, Records: []stream.Record{record}}, {}})
-		if got := f.ask(1 << 20); got != c.want {
-			t.Errorf("1000 bytes on %d: asks for %d, want %d", c.wire, got, c.want)
-		}
-	}
-	f.learn([]stream.Fetched{{}})
-	if got := f.ask(1 << 20); got != 1<<15 {
-		t.Errorf("an empty answer tells nothing: %d", got)
-	}
-}

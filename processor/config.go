@@ -39,7 +39,7 @@ type Config struct {
 	Inputs       []Input
 	Partitions   int32         // of every topic
 	Linger       time.Duration // least time between the starts of two batches: 10 ms
-	BatchBytes   int           // of events fetched at once, unpacked, a topic, about: 1 MiB
+	BatchBytes   int           // of events fetched at once, a topic: 1 MiB
 	Idle         time.Duration // how long a fetch waits for input: 250 ms
 	Core         core.Config
 	OutputFormat wire.OutputFormat
@@ -76,8 +76,8 @@ func (c Config) withDefaults() Config {
 // Bounds of one transaction. A batch that reaches one is committed in parts. A
 // change takes about 1 kB until it is published, in each partition's loop.
 const (
-	maxBatchSubjects = 4_000
-	maxBatchChanges  = 4_000
+	maxBatchSubjects = 6_000
+	maxBatchChanges  = 6_000
 	maxBatchTimers   = 5_000
 	maxBatchWords    = 10_000
 	timersAtOnce     = 100   // after which these bounds are looked at

@@ -94,29 +94,6 @@ type partition struct {
 
 type fetchBuffers struct {
 	events, words, again stream.Buffer
-	expansion            float64 // of the last events: their bytes to those on the wire; 0: not known
-}
-
-// ask is how many bytes on the wire unpack to about n. What is asked for first is
-// small, as records can be packed very densely.
-func (f *fetchBuffers) ask(n int) int {
-	if f.expansion == 0 {
-		return n / 4
-	}
-	return max(n/32, int(float64(n)/max(1, f.expansion)))
-}
-
-func (f *fetchBuffers) learn(fetched []stream.Fetched) {
-	wire, plain := 0, 0
-	for i := range fetched {
-		wire += fetched[i].BytesOnTheWire
-		for j := range fetched[i].Records {
-			plain += len(fetched[i].Records[j].Key) + len(fetched[i].Records[j].Value)
-		}
-	}
-	if plain > 0 && wire > 0 {
-		f.expansion = float64(plain) / float64(wire)
-	}
 }
 
 // run owns the partition until ctx ends or an operator is needed. Errors of the
@@ -297,7 +274,7 @@ func (p *partition) fetchEvents(ctx context.Context) ([]stream.Fetched, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() {
-		f, err := p.fetch(ctx, p.events, &p.fetching.events, stream.FetchOptions{MaxWait: wait, MaxBytes: p.fetching.ask(p.cfg.BatchBytes)})
+		f, err := p.fetch(ctx, p.events, &p.fetching.events, stream.FetchOptions{MaxWait: wait, MaxBytes: p.cfg.BatchBytes})
 		done <- answer{f, err}
 	}()
 	for {
@@ -306,7 +283,6 @@ func (p *partition) fetchEvents(ctx context.Context) ([]stream.Fetched, error) {
 			for _, in := range p.events {
 				in.sent = sent
 			}
-			p.fetching.learn(a.fetched)
 			return a.fetched, a.err
 		case q := <-p.queries:
 			q.answer(p)
