@@ -117,7 +117,7 @@ func (e *Engine) setBirthdate(r *subject.Record, purpose int, ev *subject.Event)
 	}
 	p := r.EnsurePurpose(e.set.Purposes[purpose].Key)
 	p.Indexed = true
-	if !setTrait(p, t.Key, t.Value, ev.Time) {
+	if !e.setTrait(p, t.Key, t.Value, ev.Time) {
 		return false
 	}
 	e.settle(p, purpose, settling{r.Clock, subject.ByAge, e.traitReason(), e.traitReason()})

@@ -83,6 +83,8 @@ func newUpload(t *testing.T, rng *rand.Rand, set *rules.Set, c oracle.Case) *upl
 		switch item := d.read(i); {
 		case len(item.Decisions) > 0 && item.Decisions[0].Status == subject.Given && item.Decisions[0].Expires > item.Decisions[0].Time:
 			u.inputs = append(u.inputs, arrived{line: line, at: item.Decisions[0].Effective(), id: item.Decisions[0].Subject})
+		case item.Content == wire.HasRequest && item.Request.Kind == subject.Rectify:
+			u.inputs = append(u.inputs, arrived{line: line, at: item.Request.Effective(), id: item.Subject})
 		case item.Content == wire.HasEvent && item.Event != nil:
 			u.inputs = append(u.inputs, arrived{line: line, at: item.Event.Time, id: item.Event.Subject})
 		}
@@ -121,9 +123,9 @@ func withoutMeeting(inputs []arrived) []arrived {
 	})
 }
 
-// kind sorts decisions before events.
+// kind sorts decisions, and requests, which are read ahead with them, before events.
 func kind(line string) string {
-	if strings.Contains(line, `"type":"decision"`) {
+	if strings.Contains(line, `"type":"decision"`) || strings.Contains(line, `"type":"request"`) {
 		return "decision"
 	}
 	return "event"
@@ -254,16 +256,30 @@ func (l *liveUpload) take(item *wire.Item, tell bool) {
 		}
 		l.must(l.machine.Decision(d))
 	}
+	if q := item.Request; item.Content == wire.HasRequest {
+		if !tell {
+			q.Arrival = subject.Never
+		}
+		_, err := l.machine.Request(q)
+		l.must(err)
+	}
 	if l.restart() {
-		l.must(l.records.Each(func(r *subject.Record) error {
-			again, err := state.DecodeRecord(state.AppendRecord(nil, r))
-			if err == nil {
-				*r = *again
-			}
-			return err
-		}))
+		l.must(l.records.Each(readAgain))
 	}
 	l.advance(l.machine.Clock()) // as after each batch
+}
+
+// readAgain lets a record be as it is read from where it was written.
+func readAgain(r *subject.Record) error {
+	again, err := state.DecodeRecord(state.AppendRecord(nil, r))
+	if err != nil {
+		return err
+	}
+	if again.IsFence() {
+		again.ID = r.ID // whoever asks for it knows
+	}
+	*r = *again
+	return nil
 }
 
 func (l *liveUpload) advance(to subject.Instant) {

@@ -49,7 +49,7 @@ func engineChanges(rulesFS fs.FS, inputs []string, until subject.Instant) (map[s
 		Change: func(c *subject.Change) error {
 			id := c.Subject.Type.String() + c.Subject.Value
 			got[id] = append(got[id], oracle.Change{UserID: c.Subject.Value, IDType: c.Subject.Type.String(), Segment: c.Segment,
-				Change: c.Kind.String(), Time: c.Time, Reason: c.Reason.String(), Purpose: c.Purpose, Version: c.Version, CausedBy: c.CausedBy})
+				Change: c.Kind.String(), Time: c.Time, Reason: c.Reason.String(), Purpose: c.Purpose, Output: c.Output, Version: c.Version, CausedBy: c.CausedBy})
 			return nil
 		},
 		Problem: func(_ string, line int64, what string) {

@@ -145,12 +145,15 @@ func (m *marks) add(segment int, why subject.Reason) {
 	m.lo, m.hi = min(m.lo, w), max(m.hi, w+1)
 }
 
-// spread gives what depends on the segments marked for an event or a trait that
+// ofInput reports whether a reason is that of an event, or of traits.
+func ofInput(why subject.Reason) bool { return why <= subject.ByTrait || why == subject.ByRectified }
+
+// spread gives what depends on the segments marked for an input that
 // reason too. Where a subject comes of age with an input, a segment may enter
 // because another one, for the input, does not.
 func (m *marks) spread(segments []rules.Segment) {
 	for i := m.lo * 64; i < min(m.hi*64, len(segments)); i++ {
-		if m.words[i/64]&(1<<(i%64)) == 0 || m.reasons[i] > subject.ByTrait {
+		if m.words[i/64]&(1<<(i%64)) == 0 || !ofInput(m.reasons[i]) {
 			continue
 		}
 		for _, d := range segments[i].Dependents {
@@ -233,7 +236,7 @@ func (e *Engine) decide(r *subject.Record, at subject.Instant) (d decided) {
 		}
 		if !p.Basis.Known {
 			why := e.marks.reasons[i]
-			if why <= subject.ByTrait { // an event ends no basis, but may tell another age
+			if ofInput(why) { // an event ends no basis, but may tell another age
 				why = subject.ByAge
 			}
 			d.flipped = e.exit(r, p, s, why) || d.flipped

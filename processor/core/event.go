@@ -279,7 +279,7 @@ func (e *Engine) setTraits(r *subject.Record, ev *subject.Event) (kept, used boo
 // is kept already, and marks the segments that read it.
 func (e *Engine) keepTrait(p *subject.Purpose, purpose int, t subject.TraitUpdate, at subject.Instant) bool {
 	node := e.set.Purposes[purpose].Traits.Child(t.Key)
-	if node == nil || !setTrait(p, t.Key, node.Prune(t.Value), at) {
+	if node == nil || !e.setTrait(p, t.Key, node.Prune(t.Value), at) {
 		return false
 	}
 	e.markTrait(purpose, t.Key)
@@ -299,6 +299,21 @@ func (e *Engine) traitReason() subject.Reason {
 		return subject.ByRectified
 	}
 	return subject.ByTrait
+}
+
+// setTrait keeps a trait unless a newer value is kept already. A rectified one is
+// dated a microsecond later than it was asked for: it is right, whatever an identify
+// of its instant says that comes before or after it.
+func (e *Engine) setTrait(p *subject.Purpose, key string, v subject.Value, at subject.Instant) bool {
+	if !e.rectifies {
+		return setTrait(p, key, v, at)
+	}
+	for i := range p.Traits {
+		if t := &p.Traits[i]; t.Key == key && t.Time > at {
+			return false
+		}
+	}
+	return setTrait(p, key, v, at+1)
 }
 
 // setTrait keeps a trait unless a newer value is kept already.

@@ -234,7 +234,7 @@ func arrivals(t *testing.T, inputs []string, inTime bool) (lines []string) {
 		if !strings.Contains(line, `"type":"decision"`) {
 			clock = max(clock, at)
 		}
-		return strings.Contains(line, `"status":"given"`) && at <= clock
+		return (strings.Contains(line, `"status":"given"`) || strings.Contains(line, `"type":"request"`)) && at <= clock
 	})
 }
 
@@ -376,7 +376,7 @@ func (w *world) fresh() map[string]endState {
 	w.begin(w.change.To)
 	d := w.decoder(w.change.To)
 	for i := range w.lines {
-		w.step(d.read(i), nil)
+		w.step(d.read(i), nil, nil)
 	}
 	w.finish()
 	return w.end()
@@ -390,7 +390,7 @@ func (w *world) finish() {
 }
 
 // step applies an input to the records; decision replaces what decisions do.
-func (w *world) step(item wire.Item, decision func(subject.Decision)) {
+func (w *world) step(item wire.Item, decision func(subject.Decision), request func(*subject.Request)) {
 	if item.Content == wire.HasEvent {
 		_, err := w.machine.Advance(item.Event.Time, 0)
 		w.must(err)
@@ -402,6 +402,12 @@ func (w *world) step(item wire.Item, decision func(subject.Decision)) {
 			decision(d)
 		}
 	}
+	if item.Content == wire.HasRequest {
+		_, err := w.machine.Request(item.Request)
+		if w.must(err); request != nil {
+			request(item.Request)
+		}
+	}
 }
 
 // changed runs a part under the former rules, brings the records to the new
@@ -410,7 +416,7 @@ func (w *world) changed() map[string]endState {
 	w.begin(w.change.From)
 	d := w.decoder(w.change.From)
 	for i := range w.at {
-		w.step(d.read(i), nil)
+		w.step(d.read(i), nil, nil)
 	}
 	f := &filling{world: w, migration: core.NewMigration(w.change, changeConfig), clock: subject.LongAgo}
 	f.live, f.again = w.decoder(w.change.To), w.decoder(w.change.To)
@@ -421,7 +427,7 @@ func (w *world) changed() map[string]endState {
 		f.run()
 	}
 	for i := w.at + f.done; i < len(w.lines); i++ {
-		w.step(f.live.read(i), nil)
+		w.step(f.live.read(i), nil, nil)
 	}
 	w.finish()
 	return w.end()
@@ -471,9 +477,7 @@ func (f *filling) restart(r *subject.Record) {
 	if f.rng.IntN(2) > 0 {
 		return
 	}
-	again, err := state.DecodeRecord(state.AppendRecord(nil, r))
-	f.must(err)
-	*r = *again
+	f.must(readAgain(r))
 }
 
 // run reads live lines and, from the start, all lines again, until both are at
@@ -482,7 +486,7 @@ func (f *filling) run() {
 	again := 0
 	for again < f.at+f.done {
 		if f.at+f.done < len(f.lines) && f.rng.IntN(4) == 0 {
-			f.step(f.live.read(f.at+f.done), f.decided)
+			f.step(f.live.read(f.at+f.done), f.decided, f.requested)
 			f.done++
 			continue
 		}
@@ -507,7 +511,19 @@ func (f *filling) decided(d subject.Decision) {
 	f.must(f.records.Put(r))
 }
 
+func (f *filling) requested(q *subject.Request) {
+	r := f.get(q.Subject)
+	f.restart(r)
+	f.migration.ShadowRequest(r, q, f.clock)
+	f.must(f.records.Put(r))
+}
+
 func (f *filling) fill(item wire.Item) {
+	if q := item.Request; item.Content == wire.HasRequest {
+		if r := f.get(q.Subject); f.migration.FillRequest(r, q, f.clock) {
+			f.must(f.records.Put(r))
+		}
+	}
 	if item.Content != wire.HasEvent {
 		return
 	}

@@ -2,9 +2,7 @@ package core
 
 import (
 	"cmp"
-	"reflect"
 	"slices"
-	"time"
 
 	"github.com/segmentd/segmentd/state/subject"
 )
@@ -80,10 +78,8 @@ func (e *Engine) correct(r *subject.Record, traits []subject.TraitUpdate, at sub
 	defer func() { e.rectifies = false }()
 	born := e.ripen(r, at)
 	r.Clock = max(r.Clock, at)
-	ev.Time = at.Add(time.Microsecond) // it is right, whatever an identify of its instant says
-	before := traitsOf(r)
-	e.setTraits(r, &ev)
-	if !born && r.Clock == was && reflect.DeepEqual(traitsOf(r), before) {
+	kept, _ := e.setTraits(r, &ev)
+	if !kept && !born && r.Clock == was {
 		return false
 	}
 	if born {
@@ -92,12 +88,4 @@ func (e *Engine) correct(r *subject.Record, traits []subject.TraitUpdate, at sub
 	e.markArmed(r, r.Clock)
 	e.decide(r, r.Clock)
 	return true
-}
-
-// traitsOf lists what is kept of traits, by purpose.
-func traitsOf(r *subject.Record) (all [][]subject.Trait) {
-	for i := range r.Purposes {
-		all = append(all, slices.Clone(r.Purposes[i].Traits))
-	}
-	return all
 }

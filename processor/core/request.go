@@ -73,7 +73,7 @@ func beginErasure(r *subject.Record, at subject.Instant) (told, ok bool) {
 	if r.Erased != 0 && at <= r.Erased {
 		return false, false
 	}
-	told = len(r.Purposes) > 0 || r.Version > 0 && r.Erased == 0
+	told = slices.ContainsFunc(r.Purposes, saysSomething) || r.Version > 0 && r.Erased == 0
 	r.Erased, r.Clock = at, max(r.Clock, at)
 	r.Restrictions = slices.DeleteFunc(r.Restrictions, func(x subject.Restriction) bool { return x.At <= at })
 	r.Corrections = slices.DeleteFunc(r.Corrections, func(c subject.Trait) bool { return c.Time <= at })
@@ -97,6 +97,12 @@ func outputsOf(set *rules.Set) []string {
 		}
 	}
 	return outputs
+}
+
+// saysSomething reports whether anything of the subject is kept for a purpose.
+func saysSomething(p subject.Purpose) bool {
+	b := &p.Basis
+	return b.Known || b.Stop.Status != subject.NoDecision || len(b.Grants) > 0 || len(p.Traits) > 0
 }
 
 // saysNothing reports whether nothing is kept for a purpose but that the subject

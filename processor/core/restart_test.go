@@ -73,13 +73,7 @@ func (l *life) step(line string, at int) {
 // restart replaces every record by what is read of it as it is written.
 func (l *life) restart() {
 	l.t.Helper()
-	err := l.stepper.Records().Each(func(r *subject.Record) error {
-		again, err := state.DecodeRecord(state.AppendRecord(nil, r))
-		if err == nil {
-			*r = *again
-		}
-		return err
-	})
+	err := l.stepper.Records().Each(readAgain)
 	if err == nil {
 		err = l.stepper.Advance(l.stepper.Clock())
 	}

@@ -92,10 +92,10 @@ func (e *Engine) excludes(r *subject.Record, ev *subject.Event) bool {
 }
 
 // turn returns the next instant after the clock at which processing begins or
-// ceases to be restricted by itself; Never. Where nothing is kept that could be
-// processed nothing waits for it.
+// ceases to be restricted by itself; Never. A fence, whose id is not stored, waits
+// for nothing.
 func (e *Engine) turn(r *subject.Record) subject.Instant {
-	if len(r.Restrictions) == 0 || len(r.Purposes) == 0 {
+	if len(r.Restrictions) == 0 || r.IsFence() {
 		return subject.Never
 	}
 	is := e.restricted(r, r.Clock)
@@ -167,6 +167,9 @@ func (e *Engine) lift(r *subject.Record, q *subject.Request, reached subject.Ins
 		// Pending: rearm keeps its instant.
 	case at > r.Clock:
 		e.advance(r, at, false)
+		if r.IsFence() && was && !e.restricted(r, at) {
+			r.Clock = at
+		}
 	case was && !e.restricted(r, r.Clock):
 		e.resume(r, subject.ByUnrestricted)
 		e.decide(r, r.Clock)

@@ -13,7 +13,7 @@ import (
 var verdict = regexp.MustCompile(`so the segment '(\w+)' (never|always) holds`)
 
 // endings are the reasons of exits from a segment that always holds.
-var endings = []string{"refused", "withdrawn", "objected", "expired", "age"}
+var endings = []string{"refused", "withdrawn", "objected", "expired", "age", "erased", "restricted"}
 
 // TestVerdictsAreTrue holds check to its word on random rules and streams:
 // nobody enters a segment of which it says that it never holds, and nobody leaves

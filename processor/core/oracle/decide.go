@@ -15,6 +15,7 @@ type pass struct {
 	opened  []*standing // whose standing or evidence the input itself changed
 	ripened []*standing // for which the subject is old enough from this instant on
 	event   *event      // that was just added; nil: none
+	lifted  bool        // a restriction ends with it
 	reason  string      // of what the input brought about
 	cause   string
 
@@ -26,6 +27,9 @@ type pass struct {
 // decide answers all segments in order and publishes what changed. It reports
 // whether any answer did, be it only one to the condition of a held.
 func (s *simulation) decide(p pass) bool {
+	if s.rights.restricted(p.at) {
+		return false
+	}
 	p.before, p.turned = s.memory.clone(), map[string]bool{}
 	for _, seg := range s.set.segments {
 		if !s.concerns(&p, seg) {

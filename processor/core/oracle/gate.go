@@ -13,10 +13,11 @@ import (
 type standing struct {
 	*purpose
 	decisions  []*decision
-	opened     bool     // the subject has had an input
-	basis      period   // as of the last settlement
-	period              // in which the subject is known: its basis holds, and it is of age
-	events     []*event // by (timestamp, order of application)
+	erased     subject.Instant // the newest erasure; LongAgo: none
+	opened     bool            // the subject has had an input
+	basis      period          // as of the last settlement
+	period                     // in which the subject is known: its basis holds, and it is of age
+	events     []*event        // by (timestamp, order of application)
 	identifies []*event
 	births     []*event // identifies that give or remove the birthdate
 }
@@ -27,8 +28,9 @@ type period struct {
 	since, until subject.Instant
 }
 
-// stop is the instant of the newest decision that ends the basis.
+// stop is the instant of the newest decision that ends the basis, or of the erasure.
 func (p *standing) stop() (newest subject.Instant, any bool) {
+	newest, any = p.erased, p.erased != subject.LongAgo
 	for _, d := range p.decisions {
 		if p.ends(d) && (!any || d.key > newest) {
 			newest, any = d.key, true
@@ -155,9 +157,13 @@ func (p *standing) add(e *event) {
 	p.events = insert(p.events, e)
 }
 
+// after reports whether an event that was there before comes after one that is
+// added: of one instant only what is right stays the last word.
+func (e *event) after(added *event) bool { return e.at > added.at || e.at == added.at && e.right }
+
 func insert(list []*event, e *event) []*event {
 	i := len(list)
-	for i > 0 && list[i-1].at > e.at {
+	for i > 0 && list[i-1].after(e) {
 		i--
 	}
 	return slices.Insert(list, i, e)

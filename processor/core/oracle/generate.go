@@ -20,11 +20,11 @@ type Case struct {
 // Generate makes a case: one to three purposes of different bases, some
 // segments over a grammar of all constructs (but bucket, whose values the
 // oracle does not know), and a stream of a few subjects with late, equal-time,
-// duplicate and denied events, changing consent, expiry, birthdates, and inputs
+// duplicate and denied events, changing consent, requests of data subjects, expiry, birthdates, and inputs
 // placed exactly at, and a microsecond beside, the ends of windows, deadlines,
 // local midnights and changes of clocks. The same state of rng gives the same case.
 func Generate(rng *rand.Rand) Case {
-	g := &generator{Rand: rng, restless: rng.IntN(100) < 40}
+	g := &generator{Rand: rng, restless: rng.IntN(100) < 40, asking: rng.IntN(100) < 40}
 	g.world, g.scale, g.names = pick(g, worlds), pick(g, scales), pick(g, vocabularies)
 	g.purposes = g.randomPurposes()
 	text := g.ruleFile()
@@ -41,6 +41,7 @@ type generator struct {
 	scale    scale
 	names    []string
 	restless bool // subjects decide often; otherwise they consent first and seldom decide again
+	asking   bool // subjects make requests
 	purposes []generatedPurpose
 }
 
@@ -48,6 +49,7 @@ type generatedPurpose struct {
 	key, basis, retention string
 	expires               string
 	direct                bool
+	output                string
 	minAge                int
 	segments              []string // of this purpose, so far
 }
@@ -74,6 +76,9 @@ func (g *generator) randomPurposes() (all []generatedPurpose) {
 		}
 		if g.chance(20) {
 			p.minAge = 16
+		}
+		if g.chance(10) {
+			p.output = "other"
 		}
 		all = append(all, p)
 	}
@@ -121,6 +126,9 @@ func (p generatedPurpose) write(b *strings.Builder) {
 	fmt.Fprintf(b, "  - key: %s\n    description: Purpose %s\n    lawful_basis: %s\n    retention: %s\n    direct_marketing: %t\n", p.key, p.key, p.basis, p.retention, p.direct)
 	if p.expires != "" {
 		fmt.Fprintf(b, "    consent_expires_after: %s\n", p.expires)
+	}
+	if p.output != "" {
+		fmt.Fprintf(b, "    output: %s\n", p.output)
 	}
 	if p.minAge > 0 {
 		fmt.Fprintf(b, "    min_age: %d\n    birthdate_trait: birthdate\n", p.minAge)

@@ -22,7 +22,7 @@ type streamGenerator struct {
 }
 
 // inputs is one input in order of arrival or, where no record is to be late,
-// decisions and events apart, each in order of time.
+// requests, decisions and events apart, each in order of time.
 func (s *streamGenerator) inputs() []string {
 	s.begun = map[string]bool{}
 	for range 30 + s.IntN(110) {
@@ -31,15 +31,18 @@ func (s *streamGenerator) inputs() []string {
 	if s.chance(75) {
 		return []string{ndjson(s.all)}
 	}
-	var decisions, events []map[string]any
+	var requests, decisions, events []map[string]any
 	for _, r := range s.all {
-		if r["type"] == "decision" {
+		switch r["type"] {
+		case "request":
+			requests = append(requests, r)
+		case "decision":
 			decisions = append(decisions, r)
-		} else {
+		default:
 			events = append(events, r)
 		}
 	}
-	return []string{ndjson(inTime(events)), ndjson(inTime(decisions))}
+	return []string{ndjson(inTime(events)), ndjson(inTime(decisions)), ndjson(inTime(requests))}
 }
 
 func inTime(list []map[string]any) []map[string]any {
@@ -77,6 +80,8 @@ func (s *streamGenerator) step() {
 		r["anonymousId"] = user
 	}
 	switch n := s.IntN(100); {
+	case s.asking && s.chance(8):
+		s.request(r)
 	case !s.begun[user]:
 		s.firstDecisions(r)
 	case s.restless && n < 25 || n < 4:
@@ -93,7 +98,7 @@ func (s *streamGenerator) step() {
 	case s.restless && r["status"] == "given" && s.chance(30):
 		s.lateStop(r)
 	}
-	s.begun[user] = true
+	s.begun[user] = s.begun[user] || r["type"] != "request"
 }
 
 // lateStop is a stop that comes after a grant and is older than it.
@@ -142,6 +147,15 @@ func (s *streamGenerator) decision(r map[string]any) {
 	}
 }
 
+// request is one of a data subject; more often than not it is to be restricted or no longer to be.
+func (s *streamGenerator) request(r map[string]any) {
+	r["type"], r["requestId"] = "request", fmt.Sprintf("q%d", len(s.all))
+	r["request"] = pick(s.generator, []string{"restrict", "restrict", "unrestrict", "unrestrict", "unrestrict", "erase", "rectify", "rectify", "access"})
+	if r["request"] == "rectify" {
+		r["traits"] = s.traits()
+	}
+}
+
 // choice is a field and the values it may have.
 type choice struct {
 	key    string
@@ -149,8 +163,12 @@ type choice struct {
 }
 
 func (s *streamGenerator) identify(r map[string]any) {
-	r["type"] = "identify"
-	r["traits"] = s.some(50, []choice{
+	r["type"], r["traits"] = "identify", s.traits()
+	s.send(r)
+}
+
+func (s *streamGenerator) traits() map[string]any {
+	traits := s.some(50, []choice{
 		{"plan", []any{"a", "b", "ab", nil, 3}},
 		{"level", []any{0, 1, 2, json.Number("2.0"), "2", nil}},
 		{"tags", []any{[]any{"x"}, []any{"x", "y"}, []any{}, "x", nil}},
@@ -160,9 +178,9 @@ func (s *streamGenerator) identify(r map[string]any) {
 		{"unread", []any{1}},
 	})
 	if s.chance(30) {
-		r["traits"].(map[string]any)["birthdate"] = s.birthdate()
+		traits["birthdate"] = s.birthdate()
 	}
-	s.send(r)
+	return traits
 }
 
 func (s *streamGenerator) behaviour(r map[string]any) {

@@ -17,6 +17,7 @@ type record struct {
 	at       subject.Instant
 	event    *event    // of behaviour and identify
 	decision *decision // of decisions
+	request  *request  // of the subject's requests
 }
 
 // event is a track, page, screen or identify call.
@@ -28,6 +29,7 @@ type event struct {
 	properties map[string]any
 	context    map[string]any
 	traits     map[string]any // of identify
+	right      bool           // what a rectification says
 	denied     map[string]bool
 	memo       []*memo
 }
@@ -80,8 +82,8 @@ func readInputs(set *ruleSet, inputs []io.Reader) ([]record, error) {
 	return records, nil
 }
 
-// mergeQueues always takes the head with the smallest timestamp, a decision
-// before an event, of the earlier file.
+// mergeQueues always takes the head with the smallest timestamp, a request before
+// a decision and this before an event, of the earlier file.
 func mergeQueues(queues [][]record) []record {
 	var all []record
 	for {
@@ -103,7 +105,17 @@ func (r record) earlier(s record) bool {
 	if r.at != s.at {
 		return r.at < s.at
 	}
-	return r.decision != nil && s.decision == nil
+	return r.rank() < s.rank()
+}
+
+func (r record) rank() int {
+	switch {
+	case r.request != nil:
+		return 0
+	case r.decision != nil:
+		return 1
+	}
+	return 2
 }
 
 func (set *ruleSet) readFile(in io.Reader) (all []record, err error) {
@@ -147,9 +159,9 @@ func (set *ruleSet) readRecord(line string) (r record, used bool, err error) {
 	case "decision":
 		r.decision, err = set.readDecision(m, r.at)
 	case "request":
-		return record{}, false, fmt.Errorf("requests: %w", ErrNotAvailable)
+		r.request = readRequest(m, r.at)
 	}
-	return r, r.event != nil || r.decision != nil, err
+	return r, r.event != nil || r.decision != nil || r.request != nil, err
 }
 
 // fromJSON turns decoded JSON into values.

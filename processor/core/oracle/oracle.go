@@ -46,10 +46,11 @@ type Change struct {
 	UserID   string
 	IDType   string // userId | anonymousId
 	Segment  string
-	Change   string // entered | exited
+	Change   string // entered | exited | erased
 	Time     subject.Instant
 	Reason   string
 	Purpose  string
+	Output   string // of erased: for which of the purposes' outputs; "" is the default one
 	Version  uint64
 	CausedBy string // messageId of the causing event or identify; "" for time and decisions
 	// Tie marks a change in the pass of an input that would have come at this
@@ -72,7 +73,7 @@ type Member struct {
 // timestamp) under the rules and returns all changes, in the order of the
 // inputs and timers that caused them, and the memberships at the end, sorted by
 // segment and id. Records that no rule or purpose concerns are passed over;
-// malformed ones and requests of data subjects are errors.
+// malformed ones are errors.
 func Run(rules fs.FS, inputs []io.Reader, opts Options) ([]Change, []Member, error) {
 	set, err := parseRules(rules)
 	if err != nil {

@@ -6,6 +6,10 @@ import "slices"
 func (s *simulation) explain(c *Change, seg *segment, entered bool, p *pass) {
 	st := s.standing(seg.purpose)
 	switch {
+	case p.lifted && st.known:
+		if c.Reason = "unrestricted"; slices.Contains(p.ripened, st) {
+			c.Reason = "age"
+		}
 	case !st.known && (p.timer || p.reason == "given"):
 		c.Reason = "expired"
 	case p.timer:

@@ -33,6 +33,7 @@ type purpose struct {
 	retention  span
 	minAge     int    // in years; 0: none
 	birthTrait string // with it
+	output     string // "" or the word in the names of its topics
 	assumed    bool   // every subject has consented before its first input
 	reads      reads
 	segments   []*segment
@@ -86,6 +87,7 @@ type purposeEntry struct {
 	Retention           string
 	MinAge              int    `yaml:"min_age"`
 	BirthdateTrait      string `yaml:"birthdate_trait"`
+	Output              string
 }
 
 type segmentEntry struct {
@@ -162,8 +164,19 @@ func (set *ruleSet) addPurposes(f *ruleFile) error {
 	return nil
 }
 
+// outputs are what changes topics there are: the default one, then the purposes' own.
+func (set *ruleSet) outputs() []string {
+	all := []string{""}
+	for _, p := range set.purposes {
+		if !slices.Contains(all, p.output) {
+			all = append(all, p.output)
+		}
+	}
+	return all
+}
+
 func (e purposeEntry) purpose() (*purpose, error) {
-	p := &purpose{key: e.Key, minAge: e.MinAge, reads: reads{traits: map[string]bool{}, spans: map[span]bool{}}}
+	p := &purpose{key: e.Key, minAge: e.MinAge, output: e.Output, reads: reads{traits: map[string]bool{}, spans: map[span]bool{}}}
 	if p.minAge > 0 {
 		p.birthTrait = e.BirthdateTrait
 	}

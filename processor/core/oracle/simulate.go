@@ -20,6 +20,7 @@ type simulation struct {
 	purposes []*standing
 	memory   memory
 	seen     []seenMessage
+	rights   rights
 	began    bool // it has had an input that opens what needs no decision: any but a stop
 	version  uint64
 	current  int // index of the newest input
@@ -36,9 +37,9 @@ const rememberedMessages = 64
 
 func newSimulation(set *ruleSet, opts Options, clocks []subject.Instant, id subject.ID) *simulation {
 	s := &simulation{set: set, opts: opts, clocks: clocks, id: id, clock: subject.LongAgo, examined: subject.LongAgo,
-		wakes: make([]wakes, len(set.segments)+1), memory: newMemory(set)}
+		wakes: make([]wakes, len(set.segments)+1), memory: newMemory(set), rights: rights{erased: subject.LongAgo}}
 	for _, p := range set.purposes {
-		st := &standing{purpose: p}
+		st := &standing{purpose: p, erased: subject.LongAgo}
 		if p.assumed {
 			st.decisions = []*decision{{purpose: p, status: "given", explicit: true, key: subject.LongAgo, expires: subject.Never}}
 		}
@@ -50,8 +51,11 @@ func newSimulation(set *ruleSet, opts Options, clocks []subject.Instant, id subj
 // input takes in the subject's record with the given index in the whole input.
 func (s *simulation) input(index int, r record) {
 	s.fireBefore(s.clocks[index])
+	s.liftAt(s.clocks[index])
 	s.current = index
 	switch {
+	case r.request != nil:
+		s.takeRequest(r.request)
 	case r.event != nil:
 		s.takeEvent(r.event)
 	case s.standing(r.decision.purpose).counts(r.decision):
@@ -62,7 +66,11 @@ func (s *simulation) input(index int, r record) {
 }
 
 // finish fires what the clock has passed at the end of the input.
-func (s *simulation) finish() { s.fireBefore(s.clocks[len(s.clocks)-1]) }
+func (s *simulation) finish() {
+	end := s.clocks[len(s.clocks)-1]
+	s.fireBefore(end)
+	s.liftAt(end)
+}
 
 func (s *simulation) standing(p *purpose) *standing {
 	i := slices.IndexFunc(s.purposes, func(st *standing) bool { return st.purpose == p })
@@ -72,6 +80,9 @@ func (s *simulation) standing(p *purpose) *standing {
 // takeEvent takes in an event; one that no rule reads does no more than make
 // the subject known.
 func (s *simulation) takeEvent(e *event) {
+	if s.rights.refuse(e.at, max(e.at, s.clock)) {
+		return
+	}
 	p := pass{at: max(e.at, s.clock), reason: "event", cause: e.id}
 	if e.name == "" {
 		p.reason = "trait"
@@ -200,7 +211,7 @@ func (s *simulation) touches(e *event, p *standing) bool {
 }
 
 // open makes the subject known, at its first input, for the purposes that need
-// no decision, and returns those whose basis holds.
+// no decision, and returns those for which it is.
 func (s *simulation) open(at subject.Instant) (opened []*standing) {
 	if s.began {
 		return nil
@@ -211,7 +222,7 @@ func (s *simulation) open(at subject.Instant) (opened []*standing) {
 	}
 	for _, p := range s.purposes {
 		p.opened = true
-		if s.settle(p, at); p.basis.known {
+		if s.settle(p, at); p.known {
 			opened = append(opened, p)
 		}
 	}

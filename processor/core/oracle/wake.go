@@ -107,9 +107,9 @@ func (s *simulation) due(seg *segment, at subject.Instant) bool {
 // timer decides at an instant that the clock has passed. Only a timer that
 // changes something moves the subject's clock.
 func (s *simulation) timer(at subject.Instant) {
-	p := pass{at: at, timer: true}
+	p := pass{at: at, timer: true, lifted: s.rights.restricted(s.clock) && !s.rights.restricted(at)}
 	p.ripened = s.ripen(at)
-	applied := len(p.ripened) > 0
+	applied := len(p.ripened) > 0 || p.lifted
 	for _, st := range s.purposes {
 		_, changed := s.settle(st, at)
 		applied = applied || changed
