@@ -61,10 +61,15 @@ func (x *Explainer) Explain(r *subject.Record, segment int, at subject.Instant) 
 	s := &x.set.Segments[segment]
 	p := &x.set.Purposes[s.Purpose]
 	state := x.engine.stateOf(r, s.Purpose)
+	since, until := x.engine.restriction(r, x.engine.settledAt(r, at))
 	at = max(x.engine.settledAt(r, at), stoppedAt(state))
+	if since != subject.Never {
+		at = max(at, since)
+	}
 	ex := Explanation{UserID: r.ID.Value, IDType: r.ID.Type.String(), Segment: s.Key, Name: s.Name, Purpose: p.Key,
 		LawfulBasis: p.Basis.String(), At: instantText(at), RuleSet: x.set.Hash, Rule: ruleOf(s), Leaves: []rules.Evidence{}, Filling: x.hold.segment(segment)}
 	ex.Basis = x.engine.standing(r, s.Purpose, at)
+	ex.RestrictedSince, ex.RestrictedUntil = instantText(since), instantText(until)
 	if state != nil {
 		x.membership(&ex, r.ID, state, segment, at)
 	}
@@ -80,7 +85,7 @@ func (x *Explainer) membership(ex *Explanation, id subject.ID, p *subject.Purpos
 	if ex.Member = in; in {
 		ex.Since = instantText(since)
 	}
-	if !p.Basis.Known || ex.Filling {
+	if !p.Basis.Known || ex.Filling || ex.RestrictedSince != "" {
 		return
 	}
 	e := x.set.Explain(segment, &rules.View{Subject: id, Purpose: p, At: at})
@@ -128,7 +133,7 @@ func stoppedAt(p *subject.Purpose) subject.Instant {
 func (e *Engine) standing(r *subject.Record, purpose int, at subject.Instant) Standing {
 	p := e.stateOf(r, purpose)
 	if p == nil {
-		p = &subject.Purpose{Key: e.set.Purposes[purpose].Key, Basis: subject.Basis{Until: subject.Never}}
+		p = &subject.Purpose{Key: e.set.Purposes[purpose].Key, Basis: r.FreshBasis()}
 	}
 	if b := &p.Basis; b.Known {
 		return Standing{Holds: true, Since: instantText(b.Since), Until: instantText(b.Until)}

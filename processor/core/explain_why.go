@@ -11,6 +11,8 @@ import (
 // why says in one sentence what decides the membership.
 func (e *Explanation) why() string {
 	switch {
+	case e.RestrictedSince != "":
+		return "Not a member because " + e.whyRestricted() + "."
 	case !e.Basis.Holds:
 		return "Not a member because " + e.whyUnknown() + "."
 	case e.Filling:
@@ -29,6 +31,15 @@ func (e *Explanation) why() string {
 	return "Not a member because " + because(e.When) + "."
 }
 
+// whyRestricted says why nothing is decided about the subject.
+func (e *Explanation) whyRestricted() string {
+	why := "processing is restricted since " + e.RestrictedSince + ", as the subject asked, and nothing is decided about it"
+	if e.RestrictedUntil != "" {
+		why += " until " + e.RestrictedUntil
+	}
+	return why
+}
+
 // whyUnknown says why nothing may be known of the subject for the purpose.
 func (e *Explanation) whyUnknown() string {
 	why := map[string]string{
@@ -37,6 +48,7 @@ func (e *Explanation) whyUnknown() string {
 		"refused":      "consent to " + e.Purpose + " was refused",
 		"withdrawn":    "consent to " + e.Purpose + " was withdrawn",
 		"objected":     "the subject objected to " + e.Purpose,
+		"erased":       "the subject was erased",
 		"expired":      "consent to " + e.Purpose + " expired",
 		"underage":     "the subject is not old enough for " + e.Purpose,
 		"no_birthdate": e.Purpose + " has a minimum age and no birthdate is known",

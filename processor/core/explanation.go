@@ -15,6 +15,10 @@ type Explanation struct {
 	// LawfulBasis is the purpose's, and Basis how it stands for the subject.
 	LawfulBasis string   `json:"lawfulBasis"`
 	Basis       Standing `json:"basis"`
+	// RestrictedSince is when the subject restricted processing, absent where it did
+	// not, and RestrictedUntil when that ends, if it is known: nothing is decided meanwhile.
+	RestrictedSince string `json:"restrictedSince,omitempty"`
+	RestrictedUntil string `json:"restrictedUntil,omitempty"`
 	// At is the instant that is explained. It lies just before the one asked for
 	// where something is due then and not decided yet.
 	At     string `json:"at,omitempty"`
@@ -28,7 +32,8 @@ type Explanation struct {
 	Filling      bool   `json:"filling,omitempty"`
 	CoverageFrom string `json:"coverageFrom,omitempty"`
 	// When and StayWhile are how the conditions stand; nil where the basis does
-	// not hold, or while the rule is filled, because then they cannot be asked.
+	// not hold, and while processing is restricted or the rule is filled, because
+	// then they cannot be asked.
 	When          *rules.Part `json:"when"`
 	StayWhile     *rules.Part `json:"stayWhile,omitempty"`
 	DwellUntil    string      `json:"dwellUntil,omitempty"`    // min_dwell keeps the member in until then
@@ -47,9 +52,9 @@ type Standing struct {
 	Since string `json:"since,omitempty"` // absent: since the first input
 	Until string `json:"until,omitempty"` // when it ends by itself
 	// Reason is why it does not hold: no_decision, no_input, refused, withdrawn,
-	// objected, expired, no_birthdate, underage.
+	// objected, erased, expired, no_birthdate, underage.
 	Reason    string `json:"reason,omitempty"`
-	DecidedAt string `json:"decidedAt,omitempty"` // of the stop, or of the expiry
+	DecidedAt string `json:"decidedAt,omitempty"` // of the stop, the erasure or the expiry
 	// KnownFrom is when it begins to hold by itself: a consent ahead, a birthday.
 	KnownFrom string `json:"knownFrom,omitempty"`
 }

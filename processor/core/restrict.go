@@ -85,6 +85,27 @@ func (e *Engine) restricted(r *subject.Record, clock subject.Instant) bool {
 	return restricted
 }
 
+// restriction returns when what restricts processing at an instant was asked for, and
+// when it ends as far as is known: Never, Never where nothing does.
+func (e *Engine) restriction(r *subject.Record, at subject.Instant) (since, until subject.Instant) {
+	since, until = subject.Never, subject.Never
+	if !e.restricted(r, at) {
+		return since, until
+	}
+	for _, x := range r.Restrictions {
+		switch {
+		case !x.Lifted:
+			since = min(since, x.At)
+		case x.At <= at:
+			since = subject.Never
+		}
+		if x.At > at && until == subject.Never && !e.restricted(r, x.At) {
+			until = x.At
+		}
+	}
+	return since, until
+}
+
 // excludes reports whether an event may not be used because its subject is
 // restricted: when it is applied, or at its own date.
 func (e *Engine) excludes(r *subject.Record, ev *subject.Event) bool {
