@@ -87,6 +87,7 @@ func PolicyOf(p *rules.Purpose) consent.Policy {
 		NeedsExplicit:    p.Basis == rules.ExplicitConsent,
 		EndedByObjection: p.Basis.EndedByObjection() || p.DirectMarketing,
 		ExpiresAfter:     p.ConsentExpiresAfter,
+		OldestNotice:     p.OldestNoticeVersion,
 	}
 }
 

@@ -33,7 +33,7 @@ func (e *Engine) Event(r *subject.Record, ev *subject.Event) (out subject.Outcom
 	if e.excludes(r, ev) {
 		return e.restrictedOutcome(ev), false
 	}
-	opened := e.opensAny && e.openBases(r, ev)
+	opened, fired := e.openBases(r, ev)
 	out = e.judge(r, ev)
 	if out == subject.Admitted && e.isDuplicate(r, ev) {
 		out = subject.OutcomeDuplicate
@@ -47,9 +47,11 @@ func (e *Engine) Event(r *subject.Record, ev *subject.Event) (out subject.Outcom
 		e.markArmed(r, r.Clock)
 		e.decide(r, r.Clock)
 		await(r, ev.Time, ev.Arrival)
+	}
+	if opened || fired {
 		e.rearm(r)
 	}
-	return out, opened
+	return out, opened || fired
 }
 
 // restrictedOutcome is what becomes of an event of a subject that is restricted,
@@ -64,17 +66,19 @@ func (e *Engine) restrictedOutcome(ev *subject.Event) subject.Outcome {
 }
 
 // openBases makes the subject known for the purposes that need no consent, if
-// this is its first input, and marks their segments.
-func (e *Engine) openBases(r *subject.Record, ev *subject.Event) bool {
-	if !e.mayOpen(r) {
-		return false
+// this is its first input, and marks their segments. fired says that something was due
+// before, which may have opened them.
+func (e *Engine) openBases(r *subject.Record, ev *subject.Event) (opened, fired bool) {
+	if !e.opensAny || !e.mayOpen(r) {
+		return false, false
 	}
 	e.index(r)
-	e.advance(r, max(r.Clock, ev.Time), true)
+	fired = e.advance(r, max(r.Clock, ev.Time), true)
+	why := subject.ByEvent
 	if ev.Identify {
-		return e.openFor(r, max(r.Clock, ev.Time), subject.ByTrait)
+		why = subject.ByTrait
 	}
-	return e.openFor(r, max(r.Clock, ev.Time), subject.ByEvent)
+	return e.openFor(r, max(r.Clock, ev.Time), why), fired
 }
 
 func (e *Engine) mayOpen(r *subject.Record) bool {

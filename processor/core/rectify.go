@@ -68,6 +68,9 @@ func takeCorrections(r *subject.Record, at subject.Instant) (traits []subject.Tr
 // correct sets rectified traits and decides what follows. It reports whether that
 // changed anything.
 func (e *Engine) correct(r *subject.Record, traits []subject.TraitUpdate, at subject.Instant) (changed bool) {
+	admits, cause := slices.Clone(e.admits), e.cause // of an event that is about to be applied
+	defer func() { e.admits, e.cause = admits, cause }()
+	e.cause = nil
 	ev := subject.Event{Subject: r.ID, Identify: true, Time: at, Arrival: subject.Never, Traits: traits}
 	if e.judge(r, &ev) != subject.Admitted {
 		return false

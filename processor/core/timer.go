@@ -24,12 +24,13 @@ func (e *Engine) Fire(r *subject.Record, clock subject.Instant) (changed bool) {
 
 // advance applies everything of the subject that comes before an input at the
 // instant to, each at its own instant: flips, expiries and birthdays before it,
-// grants and requests up to it, and with expiry also the expiries at it.
-func (e *Engine) advance(r *subject.Record, to subject.Instant, expiry bool) {
-	for {
+// grants and requests up to it, and with expiry also the expiries at it. It reports
+// whether there was anything.
+func (e *Engine) advance(r *subject.Record, to subject.Instant, expiry bool) (fired bool) {
+	for ; ; fired = true {
 		d, ok := e.due(r, reach{to: to, expiry: expiry})
 		if !ok {
-			return
+			return fired
 		}
 		e.fireAt(r, d, firing{past: d < to, expiry: expiry && d == to})
 	}
