@@ -116,10 +116,10 @@ func (s *Store) writeBatch(space keyspace, b *batch) (err error) {
 		return err
 	}
 	s.opts.Reached(StepWrite)
-	w := s.newWriter(len(b.values)*recordKeyBytes + len(b.timers)*timerKeyBytes)
+	w := s.newWriter((len(b.values)+len(b.scrub))*recordKeyBytes + len(b.timers)*timerKeyBytes)
 	defer func() { w.txn.Discard() }()
-	for k, noted := range b.scrub {
-		w.set(scrubEntry{space: space, scrubKey: k}.badgerKey(), binary.BigEndian.AppendUint64(nil, uint64(noted)))
+	for key, noted := range b.scrub {
+		w.set(w.keyOf(space, kindScrub, key), binary.BigEndian.AppendUint64(nil, uint64(noted)))
 	}
 	for t, armed := range b.timers {
 		if armed {

@@ -90,6 +90,9 @@ func (p *Partition) DossierOf(record Key) (*subject.Dossier, error) {
 // that says nothing is removed. It is encoded at once: d remains the caller's.
 func (p *Partition) PutDossier(record Key, d *subject.Dossier, nameless bool) {
 	key := record.Dossier()
+	if nameless || isBlank(d) {
+		p.note(record)
+	}
 	if isBlank(d) {
 		p.dossiers.put(key, nil)
 		return

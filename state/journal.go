@@ -12,36 +12,22 @@ import (
 	"github.com/segmentd/segmentd/state/subject"
 )
 
-// scrubKey names what is to be scrubbed: the kind of a key in Badger, and the key.
-// That of a record stands for the timers of its subject too.
-type scrubKey struct {
-	kind byte
-	key  Key
-}
-
-func (k scrubKey) compare(o scrubKey) int {
-	if k.kind != o.kind {
-		return int(k.kind) - int(o.kind)
-	}
-	return k.key.Compare(o.key)
-}
-
-// Scrubbed is something of which the image's files hold nothing older than what is
+// Scrubbed is a subject of whom the image's files hold nothing older than what is
 // kept now.
 type Scrubbed struct {
-	Key Key // of a subject, as KeyOf
+	Key Key // of its record
 	At  time.Time
 }
 
-// scrubs is what of one partition waits to be scrubbed, and what was since it was
+// scrubs are the subjects of one partition that wait to be scrubbed, and those that were since it was
 // last asked. The partition's goroutine adds, the one that scrubs takes.
 type scrubs struct {
 	mu      sync.Mutex
-	waiting map[scrubKey]int64 // guarded by mu: the journal's value of it
-	done    []Scrubbed         // guarded by mu
+	waiting map[Key]int64 // guarded by mu: the journal's value of it
+	done    []Scrubbed    // guarded by mu
 }
 
-func (s *scrubs) add(keys map[scrubKey]struct{}, at int64) {
+func (s *scrubs) add(keys map[Key]struct{}, at int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for k := range keys {
@@ -51,34 +37,31 @@ func (s *scrubs) add(keys map[scrubKey]struct{}, at int64) {
 
 // settle tells that what was noted under k at that time is scrubbed; one that was
 // noted again since goes on waiting.
-func (s *scrubs) settle(k scrubKey, noted int64, at time.Time) {
+func (s *scrubs) settle(k Key, noted int64, at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.waiting[k] == noted {
 		delete(s.waiting, k)
-		s.done = append(s.done, Scrubbed{k.key, at})
+		s.done = append(s.done, Scrubbed{k, at})
 	}
 }
 
 // Scrub asks that what was kept of a subject before its present record (what a
-// stop deleted from it, say), and its timers, be removed from the image's files.
-// It is noted with the next Commit and forgotten by a Reset. Fences need not be
-// told: all that was kept before them is removed.
-func (p *Partition) Scrub(id subject.ID) { p.note(kindRecord, p.keyer.Key(id)) }
+// stop deleted from it, say), before its present dossier, and its timers, be removed
+// from the image's files. It is noted with the next Commit and forgotten by a Reset.
+// Fences, and dossiers that lose their id or go, need not be told.
+func (p *Partition) Scrub(id subject.ID) { p.note(p.keyer.Key(id)) }
 
-func (p *Partition) note(kind byte, key Key) { p.unscrubbed[scrubKey{kind, key}] = struct{}{} }
+func (p *Partition) note(record Key) { p.unscrubbed[record] = struct{}{} }
 
-// AwaitsScrub reports whether files of the image may still hold something older
-// than what is kept under a key. It counts what is committed or restored.
-func (p *Partition) AwaitsScrub(key Key) bool {
+// AwaitsScrub reports whether files of the image may still hold something of a
+// subject that is older than what is kept, by the key of its record. It counts what
+// is committed or restored.
+func (p *Partition) AwaitsScrub(record Key) bool {
 	p.scrubs.mu.Lock()
 	defer p.scrubs.mu.Unlock()
-	for _, kind := range scrubKinds {
-		if _, ok := p.scrubs.waiting[scrubKey{kind, key}]; ok {
-			return true
-		}
-	}
-	return false
+	_, waits := p.scrubs.waiting[record]
+	return waits
 }
 
 // Scrubbed returns what was scrubbed since its last call. What was scrubbed before
@@ -95,7 +78,7 @@ func (p *Partition) Scrubbed() []Scrubbed {
 func (p *Partition) noteFences() {
 	for _, e := range p.dirty {
 		if e.record.IsFence() {
-			p.note(kindRecord, e.key)
+			p.note(e.key)
 		}
 	}
 }
@@ -135,9 +118,44 @@ func (p *Partition) noteRestored(key Key, r *subject.Record) error {
 		err = compare(b)
 	}
 	if shrunk {
-		p.note(kindRecord, key)
+		p.note(key)
 	}
 	return p.readError(err)
+}
+
+// noteRestoredDossier notes a restored dossier that has lost its id.
+func (p *Partition) noteRestoredDossier(key Key, d *subject.Dossier) error {
+	if !d.ID.IsZero() {
+		return nil
+	}
+	former, err := p.dossier(key)
+	if former != nil && !former.ID.IsZero() {
+		p.note(key.Dossier())
+	}
+	return err
+}
+
+// noteTombstone notes a record or a dossier that a tombstone removes.
+func (p *Partition) noteTombstone(key Key) error {
+	if b, found := p.overlay.get(key); found {
+		switch {
+		case isDossier(b):
+			p.note(key.Dossier())
+		case b != nil:
+			p.note(key)
+		}
+		return nil
+	}
+	for kind, record := range map[byte]Key{kindRecord: key, kindDossier: key.Dossier()} {
+		found, err := p.store.read(p.space.appendKey(nil, kind, key), func([]byte) error { return nil })
+		if err != nil {
+			return p.readError(err)
+		}
+		if found {
+			p.note(record)
+		}
+	}
+	return nil
 }
 
 // hasEnded reports whether something of a subject was deleted because a basis ended.
@@ -170,9 +188,9 @@ func (p *Partition) loadScrubs() error {
 	}
 	p.scrubs.mu.Lock()
 	defer p.scrubs.mu.Unlock()
-	p.scrubs.waiting = map[scrubKey]int64{}
+	p.scrubs.waiting = map[Key]int64{}
 	for _, e := range entries {
-		p.scrubs.waiting[e.scrubKey] = e.noted
+		p.scrubs.waiting[e.key] = e.noted
 	}
 	return nil
 }
@@ -182,7 +200,7 @@ func (s *scrubs) settleAll(at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for k := range s.waiting {
-		s.done = append(s.done, Scrubbed{k.key, at})
+		s.done = append(s.done, Scrubbed{k, at})
 	}
 	clear(s.waiting)
 }
@@ -190,12 +208,12 @@ func (s *scrubs) settleAll(at time.Time) {
 // entry of the scrub journal.
 type scrubEntry struct {
 	space keyspace
-	scrubKey
+	key   Key   // of the record
 	noted int64 // when, µs since 1970; no two of one key have the same
 }
 
 func (e scrubEntry) badgerKey() []byte {
-	return append(e.space.prefix(kindScrub, e.kind), e.key[:]...)
+	return e.space.appendKey(nil, kindScrub, e.key)
 }
 
 // noteTime is the present in µs since 1970, later at each call.
@@ -214,12 +232,10 @@ func (s *Store) noteTime() int64 {
 func (s *Store) journal(space keyspace, limit int) (entries []scrubEntry, err error) {
 	prefix := space.prefix(kindScrub)
 	err = s.scan(prefix, prefix, func(item *badger.Item) (bool, error) {
-		e := scrubEntry{space: space}
-		b := item.Key()[len(prefix):]
-		if len(b) != 1+KeyBytes {
-			return false, fmt.Errorf("scrub journal: a key of %d bytes: %w", len(b), ErrDamaged)
+		e, ok := scrubEntry{space: space}, false
+		if e.key, ok = keyOfKind(item.Key(), kindScrub); !ok {
+			return false, fmt.Errorf("scrub journal: a key of %d bytes: %w", len(item.Key()), ErrDamaged)
 		}
-		e.kind, e.key = b[0], Key(b[1:])
 		err := item.Value(func(v []byte) error {
 			if len(v) != 8 {
 				return fmt.Errorf("scrub journal: a value of %d bytes: %w", len(v), ErrDamaged)

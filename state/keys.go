@@ -84,7 +84,7 @@ func (k *Keyer) hash(domain byte, text string) []byte {
 //	<partition 4> 'r' <subject key 16>          the subject's record, as on the changelog
 //	<partition 4> 'd' <Key.Dossier 16>          the subject's dossier, likewise
 //	<partition 4> 't' <instant 8> <subject key 16>   a timer; the value is empty
-//	<partition 4> 'j' <kind 1> <key 16>         what waits to be scrubbed; since when, 8 bytes of µs
+//	<partition 4> 'j' <subject key 16>          the subject waits to be scrubbed; since when, 8 bytes of µs
 //
 // The instant is stored with its sign bit flipped, which sorts negative ones first.
 const (

@@ -12,10 +12,10 @@ type batch struct {
 	values     map[Key][]byte    // encoded records and dossiers; nil: removed
 	timers     map[timer]bool    // set or removed
 	fixed      map[string][]byte // by fixed key; nil: removed
-	scrub      map[scrubKey]int64
-	position   []byte     // encoded; nil: unchanged
-	checkpoint Checkpoint // of position
-	next       int64      // of position
+	scrub      map[Key]int64     // by key of the record; as in the journal
+	position   []byte            // encoded; nil: unchanged
+	checkpoint Checkpoint        // of position
+	next       int64             // of position
 	bytes      int
 	room       []byte // what is left of the newest memory of values
 }
@@ -24,7 +24,7 @@ type batch struct {
 const roomBytes = 64 << 10
 
 func newBatch() *batch {
-	return &batch{values: map[Key][]byte{}, timers: map[timer]bool{}, fixed: map[string][]byte{}, scrub: map[scrubKey]int64{}}
+	return &batch{values: map[Key][]byte{}, timers: map[timer]bool{}, fixed: map[string][]byte{}, scrub: map[Key]int64{}}
 }
 
 // put copies a value in, over the one before where that has room: a subject that

@@ -49,7 +49,7 @@ type Partition struct {
 	fixed    map[string][]byte // values of fixed keys
 	unsaved  []Fixed           // those that go with the next commit
 
-	unscrubbed map[scrubKey]struct{} // noted with the next commit
+	unscrubbed map[Key]struct{} // noted with the next commit
 	scrubs     scrubs
 
 	absent       Key // the last key looked up in vain
@@ -91,8 +91,11 @@ func (s *Store) Partition(id int32) (*Partition, error) {
 		return nil, fmt.Errorf("partition %d: %w", id, ErrInUse)
 	}
 	p := &Partition{store: s, id: id, space: keyspace(id), keyer: NewKeyer(s.opts.Secret), cache: newCache(), subjects: -1,
-		overlay: newOverlay(s.opts.OverlayBytes, s.opts.WriteDelay), window: newWindow(s.opts.TimerWindow), fixed: map[string][]byte{}, unscrubbed: map[scrubKey]struct{}{}}
+		overlay: newOverlay(s.opts.OverlayBytes, s.opts.WriteDelay), window: newWindow(s.opts.TimerWindow), fixed: map[string][]byte{}, unscrubbed: map[Key]struct{}{}}
 	if err := p.load(); err != nil {
+		return nil, fmt.Errorf("open partition %d: %w", id, err)
+	}
+	if err := s.stamp(p.space); err != nil {
 		return nil, fmt.Errorf("open partition %d: %w", id, err)
 	}
 	s.open[id] = p
@@ -142,6 +145,9 @@ func (p *Partition) Close() error {
 	if p.store.open[p.id] == p {
 		delete(p.store.open, p.id)
 		p.store.owned.Add(-1)
+		if err == nil {
+			err = p.store.stamp(p.space)
+		}
 	}
 	return err
 }

@@ -31,9 +31,16 @@ func (p *Partition) Restore(key, value []byte) error {
 	next, k := subject.Never, Key(key)
 	switch {
 	case value == nil:
+		if err := p.noteTombstone(k); err != nil {
+			return err
+		}
 	case isDossier(value):
-		if _, err := DecodeDossier(value); err != nil {
+		d, err := DecodeDossier(value)
+		if err != nil {
 			return fmt.Errorf("restore partition %d: %w", p.id, err)
+		}
+		if err := p.noteRestoredDossier(k, d); err != nil {
+			return err
 		}
 		value = bytes.Clone(value)
 	default:

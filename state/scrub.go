@@ -23,9 +23,6 @@ import (
 // that are live: it passes over those that are not. So keys are dropped together
 // with their present values, which are then written back.
 
-// scrubKinds are the kinds of keys that can be noted.
-var scrubKinds = []byte{kindRecord}
-
 // Bounds of one drop, in which no write is possible and reads from Badger wait.
 // Each key of a table that is rewritten is compared with each key dropped
 // (BenchmarkScrub).
@@ -126,9 +123,14 @@ func (s *Store) scrubRound(ctx context.Context, entries []scrubEntry, report *Sc
 func (s *Store) scrubTargets(entries []scrubEntry) (keys [][]byte, err error) {
 	subjects := map[keyspace]map[Key]bool{}
 	for _, e := range entries {
-		keys = append(keys, append(e.space.prefix(e.kind), e.key[:]...))
-		if e.kind != kindRecord {
-			continue
+		keys = append(keys, e.space.appendRecord(nil, e.key))
+		dossier := e.space.appendKey(nil, kindDossier, e.key.Dossier())
+		there, err := s.hasVersion(dossier)
+		if err != nil {
+			return nil, err
+		}
+		if there {
+			keys = append(keys, dossier)
 		}
 		if subjects[e.space] == nil {
 			subjects[e.space] = map[Key]bool{}
@@ -265,18 +267,23 @@ func (s *Store) redo(ks []kept, obsolete map[string]bool) error {
 
 // verifyDropped looks for versions of keys.
 func (s *Store) verifyDropped(keys [][]byte) error {
-	return s.view(func(txn *badger.Txn) error {
-		o := badger.DefaultIteratorOptions
-		o.PrefetchValues, o.AllVersions = false, true
-		it := txn.NewIterator(o)
-		defer it.Close()
-		for _, key := range keys {
-			if it.Seek(key); it.ValidForPrefix(key) {
-				return errors.New("badger did not drop a key")
-			}
+	for _, key := range keys {
+		if there, err := s.hasVersion(key); err != nil {
+			return err
+		} else if there {
+			return errors.New("badger did not drop a key")
 		}
-		return nil
+	}
+	return nil
+}
+
+// hasVersion reports whether anything of a key is in Badger, if only that it was deleted.
+func (s *Store) hasVersion(key []byte) (there bool, err error) {
+	err = s.scanVersions(key, func(*badger.Item) (bool, error) {
+		there = true
+		return false, nil
 	})
+	return there, err
 }
 
 // present reads the values of the first of the keys, so many as one drop takes. A
@@ -344,7 +351,7 @@ func (s *Store) tell(entries []scrubEntry) {
 	s.mu.Unlock()
 	for _, e := range entries {
 		if p := open[int32(e.space)]; p != nil {
-			p.scrubs.settle(e.scrubKey, e.noted, now)
+			p.scrubs.settle(e.key, e.noted, now)
 		}
 	}
 }

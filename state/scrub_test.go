@@ -147,11 +147,15 @@ func TestErasedSubjectsAreGoneFromTheFiles(t *testing.T) {
 	opts := testOptions()
 	s := openStore(t, dir, opts)
 	p := openPartition(t, s, 3)
+	for _, n := range []int{7, 8} {
+		p.PutDossier(p.KeyOf(personID(n)), &subject.Dossier{ID: personID(n), Proofs: []subject.Proof{{Purpose: "marketing", Status: subject.Given, RecordID: fmt.Sprintf("proof-%06d", n)}}}, false)
+	}
 	people(t, p, 50)
-	gone, stays := append(canariesOf(7, both...), keyCanary(7)), canariesOf(8, both...)
+	gone, stays := append(canariesOf(7, both...), keyCanary(7), canary.Text("proof", "proof-000007")), append(canariesOf(8, both...), canary.Text("proof", "proof-000008"))
 	expectFound(t, "before", dir, gone, namesOf(gone)...)
 
 	put(t, p, fence(7, 3))
+	p.PutDossier(p.KeyOf(personID(7)), &subject.Dossier{ID: personID(7), Requests: []subject.RequestState{{RequestID: "erase-7", Kind: subject.Erase}}}, true)
 	commit(t, p, 3)
 	flush(t, p)
 	expectFound(t, "overwritten", dir, gone, namesOf(gone)...) // as Badger leaves it
@@ -160,8 +164,8 @@ func TestErasedSubjectsAreGoneFromTheFiles(t *testing.T) {
 		t.Error("it is not the erased subject that waits")
 	}
 	before := digest(t, p)
-	if r := scrub(t, s); r.Entries != 1 || r.Keys < 2 {
-		t.Errorf("the scrub was of %+v, want a subject, its record and its timer", r)
+	if r := scrub(t, s); r.Entries != 1 || r.Keys != 3 {
+		t.Errorf("the scrub was of %+v, want a subject: its record, dossier and timer", r)
 	}
 	if done := p.Scrubbed(); len(done) != 1 || done[0].Key != key || p.AwaitsScrub(key) || len(p.Scrubbed()) > 0 {
 		t.Errorf("told as scrubbed: %v", done)
