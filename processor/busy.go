@@ -74,7 +74,7 @@ func (p *Processor) watchBusy(ctx context.Context, loops []*partition) {
 			}
 			if b.For >= next[loop.id] {
 				next[loop.id] = 2 * b.For
-				loop.log.Warn("a batch takes long to be judged, and look-ups wait: is a map or a rule costly?",
+				loop.log.Warn("a batch takes long to be judged, and look-ups wait: is a map or a rule costly, or the processor short of CPU?",
 					"topic", b.Topic, "offset", b.Offset, "seconds", b.For.Seconds())
 			}
 		}

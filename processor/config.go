@@ -52,8 +52,8 @@ type Config struct {
 	AllowRemovals bool
 
 	patience      time.Duration // how long records may wait before their topics are looked for: 10 s
-	busyTold      time.Duration // how long a batch is judged before that is told: 5 s
-	busyLimit     time.Duration // … before the partition is not ready meanwhile: 10 s
+	busyTold      time.Duration // how long a batch is judged before that is told: 15 s
+	busyLimit     time.Duration // … before the partition is not ready meanwhile: 30 s
 	progressEvery time.Duration // how often a restore tells how far it is: 3 s
 	sweepRecords  int           // how many records a sweep looks at in one transaction; fewer where very many of them change: 20,000
 	closeRecords  int64         // how near reading again comes before live events wait for it: 2,000
@@ -65,8 +65,8 @@ func (c Config) withDefaults() Config {
 	c.Idle = cmp.Or(c.Idle, 250*time.Millisecond)
 	c.SessionTimeout = cmp.Or(c.SessionTimeout, 10*time.Second)
 	c.patience = cmp.Or(c.patience, 10*time.Second)
-	c.busyTold = cmp.Or(c.busyTold, 5*time.Second)
-	c.busyLimit = cmp.Or(c.busyLimit, 10*time.Second)
+	c.busyTold = cmp.Or(c.busyTold, 15*time.Second)
+	c.busyLimit = cmp.Or(c.busyLimit, 30*time.Second)
 	c.progressEvery = cmp.Or(c.progressEvery, 3*time.Second)
 	c.sweepRecords = cmp.Or(c.sweepRecords, 20_000)
 	c.closeRecords = cmp.Or(c.closeRecords, 2_000)

@@ -35,17 +35,18 @@ var (
 	loadEvents     = flag.Int("load-events", 1_000_000, "events of TestLoad's backlog")
 	loadSkew       = flag.Float64("load-skew", 1.1, "exponent of Zipf's law of TestLoad's keys; 0: even keys")
 	loadPartitions = flag.Int("load-partitions", 4, "partitions of TestLoad's topics")
-	loadRate       = flag.Float64("load-rate", 0, "events/s at which TestLoad measures latency; 0: half of the throughput")
+	loadRate       = flag.Float64("load-rate", 0, "events/s at which TestLoad measures latency; 0: half and 80 % of what is sustained")
 	loadProfile    = flag.String("load-profile", "", "file for a CPU profile of the processor while TestLoad's backlog is worked off")
-	loadSoak       = flag.Duration("load-soak", 0, "how long TestLoad holds half of the throughput and samples what may grow; 0: not at all")
-	loadLive       = flag.Duration("load-live", 20*time.Second, "how long TestLoad measures latency at half of the throughput; at most 10m")
+	loadSoak       = flag.Duration("load-soak", 0, "how long TestLoad holds half of what is sustained and samples what may grow; 0: not at all")
+	loadLive       = flag.Duration("load-live", 20*time.Second, "how long TestLoad measures latency at a rate; at most 10m")
 )
 
 // TestLoad measures the whole process, with generator and broker (the embedded
 // one as a process of its own, or a real Kafka) on the same cores: a backlog
-// worked off, latency at half and at 80 % of that throughput, open loop, the
-// first event after a kill, and a restore to an empty disk. It needs -load. With
-// -load-soak half of the throughput is held for long in place of the latencies.
+// worked off, the highest rate that is sustained while generator and consumer work
+// too, latency at half and at 80 % of it, open loop, the first event after a kill,
+// and a restore to an empty disk. It needs -load. With -load-soak half of the
+// sustained rate is held for long in place of the latencies.
 func TestLoad(t *testing.T) {
 	if !*loadRun {
 		t.Skip("a benchmark of minutes: give -load")
@@ -61,22 +62,49 @@ func TestLoad(t *testing.T) {
 	t.Logf("disk            %.0f MiB", float64(sizeOf(filepath.Join(r.dir, "data"), ""))/(1<<20))
 	t.Logf("changelog       %.0f bytes an event, compressed", float64(r.changelogBytes)/float64(events))
 	t.Logf("transactions    %.0f", r.metric(`segmentd_transactions_total{outcome="committed"}`))
+	rates := []float64{*loadRate}
+	if *loadRate == 0 {
+		rate = r.sustained(min(rate, 200_000))
+		rates = []float64{rate * 0.5, rate * 0.8}
+	}
 	if *loadSoak > 0 {
-		r.soak(rate*0.5, *loadSoak)
+		r.soak(rates[0], *loadSoak)
 		r.awaitQuiet()
 		r.restarts()
 		return
 	}
-	rates := []float64{rate * 0.5, rate * 0.8}
-	if *loadRate > 0 {
-		rates = []float64{*loadRate}
-	}
 	for _, rate := range rates {
-		r.latency(min(rate, 200_000), min(*loadLive, 10*time.Minute))
+		r.latency(rate, min(*loadLive, 10*time.Minute))
 		r.awaitQuiet()
 	}
 	r.restarts()
 }
+
+// sustained finds the highest rate, of steps down from one, at which after
+// sustainedFor no more than a second's events wait, and the generator keeps pace.
+func (r *rig) sustained(rate float64) float64 {
+	for ; rate > 100; rate *= 0.85 {
+		ctx, stop := context.WithCancel(context.Background())
+		var group sync.WaitGroup
+		group.Go(func() { r.readLatencies(ctx, func(time.Duration) {}) })
+		var late time.Duration
+		r.drive(ctx, rate, sustainedFor, func(d time.Duration) { late = d })
+		lag := r.metric("segmentd_input_lag_records")
+		stop()
+		group.Wait()
+		holds := lag <= rate && late < time.Second
+		r.t.Logf("held for %s    %.0f events/s: %.0f waiting, generator %s behind at the end: %t", sustainedFor, rate, lag, late.Round(time.Millisecond), holds)
+		r.awaitQuiet()
+		if holds {
+			return rate
+		}
+	}
+	r.t.Fatal("no rate could be held")
+	return 0
+}
+
+// sustainedFor is how long a rate is tried.
+const sustainedFor = 20 * time.Second
 
 // restarts measures what a kill costs: with the image there, and without.
 func (r *rig) restarts() {
