@@ -1,7 +1,6 @@
 package processor
 
 import (
-	"strings"
 	"testing"
 	"time"
 
@@ -67,30 +66,5 @@ func TestStopWithoutTheBroker(t *testing.T) {
 	r.stop()
 	if took := time.Since(began); took > endGrace+15*time.Second {
 		t.Errorf("the stop took %s", took)
-	}
-}
-
-// A topic that was deleted and made anew below the processor needs an operator.
-func TestInputsMadeAnew(t *testing.T) {
-	for _, c := range []struct {
-		name string
-		lose func(l *lab)
-		want string
-	}{
-		{"events made anew", func(l *lab) { l.remakeInput(events) }, "the topic was deleted and made anew"},
-		{"decisions made anew", func(l *lab) { l.remakeInput(decisions) }, "the topic was deleted and made anew"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			l := newLab(t, labConfig{rules: clockRules, partitions: 1})
-			l.produce(given("u1", "marketing", ago(time.Hour)), track("u1", "Order Completed", "m1", ago(time.Hour)))
-			r := l.start()
-			r.read()
-			r.stop()
-			c.lose(l)
-			err := l.start().fails()
-			if err == nil || !strings.Contains(err.Error(), c.want) {
-				t.Errorf("the error is %v", err)
-			}
-		})
 	}
 }

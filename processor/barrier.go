@@ -14,6 +14,9 @@ import (
 // an open transaction may hold a withdrawal). So a withdrawal acknowledged
 // before an event was produced is in force when that event is judged.
 func (p *partition) passBarrier(ctx context.Context) error {
+	if err := p.sameTopics(); err != nil {
+		return err
+	}
 	from := make([]int64, len(p.words))
 	for i, in := range p.words {
 		from[i] = in.position

@@ -78,8 +78,8 @@ func (p *partition) nextCheckpoint() (state.Checkpoint, bool) {
 			cp.Positions[in.Topic], moved = in.position, true
 		}
 	}
-	cp.RuleSet, cp.Cursors = p.rules().Hash, p.cursors()
-	moved = moved || cp.RuleSet != p.checkpoint.RuleSet || !maps.Equal(cp.Cursors, p.checkpoint.Cursors)
+	cp.RuleSet, cp.Cursors, cp.Topics = p.rules().Hash, p.cursors(), p.topicIDs
+	moved = moved || !maps.Equal(cp.Topics, p.checkpoint.Topics) || cp.RuleSet != p.checkpoint.RuleSet || !maps.Equal(cp.Cursors, p.checkpoint.Cursors)
 	cp.Transaction++
 	cp.Clock = p.machine.Clock()
 	return cp, moved

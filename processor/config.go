@@ -51,6 +51,8 @@ type Config struct {
 	// AllowRemovals lets the rules at the start remove segments that hold members.
 	AllowRemovals bool
 
+	topicWatch    time.Duration // how often the inputs' topic ids are asked for: 2 s
+	staleMetadata time.Duration // how long a broker's word on topics may lag behind the others': 500 ms
 	patience      time.Duration // how long records may wait before their topics are looked for: 10 s
 	busyTold      time.Duration // how long a batch is judged before that is told: 15 s
 	busyLimit     time.Duration // … before the partition is not ready meanwhile: 30 s
@@ -64,6 +66,8 @@ func (c Config) withDefaults() Config {
 	c.BatchBytes = cmp.Or(c.BatchBytes, 1<<20)
 	c.Idle = cmp.Or(c.Idle, 250*time.Millisecond)
 	c.SessionTimeout = cmp.Or(c.SessionTimeout, 10*time.Second)
+	c.topicWatch = cmp.Or(c.topicWatch, 2*time.Second)
+	c.staleMetadata = cmp.Or(c.staleMetadata, 500*time.Millisecond)
 	c.patience = cmp.Or(c.patience, 10*time.Second)
 	c.busyTold = cmp.Or(c.busyTold, 15*time.Second)
 	c.busyLimit = cmp.Or(c.busyLimit, 30*time.Second)
@@ -96,6 +100,9 @@ type Deps struct {
 	Fetcher stream.Fetcher
 	// Bounds tells the first offset that a partition of a topic holds, and its end.
 	Bounds func(ctx context.Context, topic string, partition int32) (start, end int64, err error)
+	// TopicIDs tells the ids of the topics that exist among those named; "" is that
+	// of one on brokers that give none. Nil: they are not known.
+	TopicIDs func(ctx context.Context, topics ...string) (map[string]string, error)
 	// Produces is told topics before they are written to, beyond those of Rules'
 	// Topics.Specs; nil: nobody. Safe for concurrent use.
 	Produces func(topics []string)

@@ -11,15 +11,32 @@ import (
 	"github.com/segmentd/segmentd/state/subject"
 )
 
-// Gap is what the retention of an input deleted before it was read.
+// Gap is what the retention of an input deleted before it was read, or what went
+// with an input that was deleted.
 type Gap struct {
 	Topic     string
 	Partition int32
-	From, To  int64 // offsets: the first that is missing and the first that is there again
+	// From and To are offsets: the first that is missing and the first that is
+	// there again. Of a topic that was made anew they are of the old one and of the
+	// new one.
+	From, To int64
+	Anew     string // the id of the topic that was made anew; "": retention left the gap
+}
+
+// Records is how many are missing; 1 where that cannot be told.
+func (g Gap) Records() int64 {
+	if g.Anew != "" {
+		return 1
+	}
+	return g.To - g.From
 }
 
 // String says where the gap is.
 func (g Gap) String() string {
+	if g.Anew != "" {
+		return fmt.Sprintf("%s partition %d, of which offsets up to %d were read before it was deleted and made anew (topic id %s, from offset %d)",
+			g.Topic, g.Partition, g.From, g.Anew, g.To)
+	}
 	return fmt.Sprintf("%s partition %d, offsets %d to %d (%d records)", g.Topic, g.Partition, g.From, g.To-1, g.To-g.From)
 }
 
@@ -29,6 +46,11 @@ type GapError struct{ Gap Gap }
 
 // Error implements error.
 func (e *GapError) Error() string {
+	if e.Gap.Anew != "" {
+		return fmt.Sprintf("%s was deleted and made anew, and what was not read of it is missing, among it perhaps withdrawals or erasures: %s. "+
+			"Have them sent again if that can be; then let the partition read the new topic from its start with: segmentd resume --partition %d --accept-gap",
+			e.Gap.Topic, e.Gap, e.Gap.Partition)
+	}
 	return fmt.Sprintf("the retention of %s deleted records before they were read, among them perhaps withdrawals or erasures: %s. "+
 		"Have them sent again if that can be; then let the partition go on with: segmentd resume --partition %d --accept-gap",
 		e.Gap.Topic, e.Gap, e.Gap.Partition)
@@ -48,11 +70,14 @@ func (p *partition) outOfRange(ctx context.Context, in *input) (stream.Fetched, 
 		return stream.Fetched{}, fmt.Errorf("offsets of %s: %w", in.Topic, err)
 	}
 	if !in.fresh && !in.again {
-		if in.position > end {
-			return stream.Fetched{}, &StoppedError{p.id, fmt.Sprintf("%s ends at offset %d, before the group's position %d: the topic was deleted and made anew. "+
-				"Start with another group to process what is there", in.Topic, end, in.position)}
+		if err := p.stillThatTopic(ctx, in); err != nil {
+			return stream.Fetched{}, err
 		}
-		if err := p.overtaken(ctx, in, Gap{in.Topic, p.id, in.position, start}); err != nil {
+		if in.position > end {
+			return stream.Fetched{}, &StoppedError{p.id, fmt.Sprintf("%s ends at offset %d, before the group's position %d: its brokers have lost the end of it, "+
+				"or it was deleted and made anew on brokers that give topics no ids. Start with another group to process what is there", in.Topic, end, in.position)}
+		}
+		if err := p.overtaken(ctx, in, Gap{Topic: in.Topic, Partition: p.id, From: in.position, To: start}); err != nil {
 			return stream.Fetched{}, err
 		}
 	}
@@ -75,11 +100,20 @@ func (p *partition) overtaken(ctx context.Context, in *input, gap Gap) error {
 			return err
 		}
 		p.coverFrom(since)
-		p.log.Error("the retention of an event topic overtook us: events are lost", "topic", gap.Topic, "from", gap.From, "to", gap.To,
-			"lost", gap.To-gap.From, "complete_from", since.String())
+		p.tellLost(gap, since)
 	}
 	p.gaps[gap.Topic] = gap
 	return nil
+}
+
+func (p *partition) tellLost(gap Gap, since subject.Instant) {
+	if gap.Anew != "" {
+		p.log.Error("an event topic was deleted and made anew: events are lost, and it is read from its start", "topic", gap.Topic, "from", gap.From, "to", gap.To,
+			"topic_id", gap.Anew, "complete_from", since.String())
+		return
+	}
+	p.log.Error("the retention of an event topic overtook us: events are lost", "topic", gap.Topic, "from", gap.From, "to", gap.To,
+		"lost", gap.Records(), "complete_from", since.String())
 }
 
 // firstArrival is when the first record behind a gap arrived, now if there is none.
@@ -119,7 +153,7 @@ func (p *partition) settleGaps() {
 		return
 	}
 	for _, g := range p.gaps {
-		p.deps.Metrics.AddOvertaken(g.Topic, g.To-g.From)
+		p.deps.Metrics.AddOvertaken(g.Topic, g.Records())
 	}
 	clear(p.gaps)
 	p.settleAcceptance()
@@ -142,9 +176,9 @@ func (p *partition) settleAcceptance() {
 func (p *partition) awaitAcceptance(ctx context.Context, gap Gap) error {
 	p.accepting = nil
 	p.log.Error("the partition has stopped: decisions or requests are missing, among them perhaps withdrawals or erasures", "topic", gap.Topic, "from", gap.From, "to", gap.To,
-		"records", gap.To-gap.From, "then", fmt.Sprintf("segmentd resume --partition %d --accept-gap", p.id))
+		"records", gap.Records(), "anew", gap.Anew != "", "then", fmt.Sprintf("segmentd resume --partition %d --accept-gap", p.id))
 	p.gauges.SetState(metrics.Stopped)
-	p.gauges.SetGap(gap.Topic, gap.To-gap.From)
+	p.gauges.SetGap(gap.Topic, gap.Records())
 	p.rest.set(stopped, &gap)
 	defer p.gauges.SetGap(gap.Topic, 0)
 	return p.standStill(ctx, func() bool {

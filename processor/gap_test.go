@@ -39,7 +39,7 @@ func (l *lab) overtake() (gap Gap) {
 	}
 	l.produce(given(a, "marketing", at.Add(time.Minute)), track(b, "Order Completed", "b2", at.Add(time.Minute)))
 	l.deleteRecords(decisions, 0, from+3)
-	return Gap{decisions, 0, from, from + 3}
+	return Gap{Topic: decisions, From: from, To: from + 3}
 }
 
 // stops waits until a partition has stopped for a gap.
@@ -121,7 +121,7 @@ func TestDecisionsOvertakenByRetentionStopTheirPartition(t *testing.T) {
 	l.produce(given(l.onPartition(0), "marketing", ago(time.Minute)))
 	l.deleteRecords(decisions, 0, from+1)
 	r = l.start()
-	if got := r.stops(0); got != (Gap{decisions, 0, from, from + 1}) {
+	if got := r.stops(0); got != (Gap{Topic: decisions, From: from, To: from + 1}) {
 		t.Errorf("the second gap is %s", got)
 	}
 	must(t, r.processor.Resume(background(t), 0, true))

@@ -66,6 +66,7 @@ type lab struct {
 	transactor  func(string) stream.Transactor
 	fetcher     stream.Fetcher
 	checkMember func(context.Context, stream.GroupMember) error // nil: none
+	topicIDs    func(context.Context, ...string) (map[string]string, error)
 }
 
 // labConfig says what a lab has. The zero one has shopRules and two partitions.
@@ -91,7 +92,7 @@ func newLab(t testing.TB, c labConfig) *lab {
 	if l.set == nil {
 		l.set = loadRules(t, c.rules)
 	}
-	l.cfg = Config{Group: "shop", Partitions: c.partitions, Linger: time.Millisecond, Idle: 20 * time.Millisecond,
+	l.cfg = Config{Group: "shop", Partitions: c.partitions, Linger: time.Millisecond, Idle: 20 * time.Millisecond, staleMetadata: 20 * time.Millisecond,
 		Inputs: []Input{l.input(events, wire.Events), l.input(decisions, wire.Decisions), l.input(requests, wire.Requests)}}
 	l.connect()
 	l.createTopics()
@@ -116,6 +117,7 @@ func (l *lab) connect() {
 	must(l.t, err)
 	l.t.Cleanup(func() { _ = client.Close() })
 	l.client, l.fetcher, l.producer = client, client, client.NewProducer(kafka.ProducerConfig{})
+	l.topicIDs = client.TopicIDs
 	l.transactor = func(id string) stream.Transactor {
 		return client.NewTransactor(kafka.TransactorConfig{TransactionalID: id, Compression: kafka.Zstd})
 	}
@@ -426,6 +428,7 @@ func (l *lab) remakeInput(topic string) {
 	l.broker.DeleteTopic(topic)
 	l.broker.CreateTopic(topic, l.cfg.Partitions)
 	must(l.t, l.client.WaitTopics(l.t.Context(), topic))
+	l.producer = l.client.NewProducer(kafka.ProducerConfig{}) // the new topic knows no sequences
 }
 
 // deleteRecords removes a partition's records before an offset, as retention does.

@@ -50,8 +50,11 @@ type partition struct {
 	events    []*input
 	decisions []*input
 	requests  []*input
-	words     []*input // decisions, then requests: what the barrier is passed by
-	history   []*input // events, then requests: what is read again for changed rules
+	words     []*input                           // decisions, then requests: what the barrier is passed by
+	history   []*input                           // events, then requests: what is read again for changed rules
+	topicIDs  map[string]string                  // of inputs, as of the checkpoint or newer; never changed in place
+	watched   *atomic.Pointer[map[string]string] // what the watch on inputs last saw
+	compared  *map[string]string                 // of watched: what was compared with topicIDs
 
 	target    func() *rules.Set           // the rule set to follow
 	checked   func() bool                 // what it removes was looked at already
@@ -313,6 +316,9 @@ func (p *partition) fetch(ctx context.Context, inputs []*input, buf *stream.Buff
 	for i := range fetched {
 		if err := p.fetchError(ctx, inputs[i], &fetched[i]); err != nil {
 			return nil, err
+		}
+		if fetched[i].HighWatermark < inputs[i].end {
+			return nil, fmt.Errorf("%w: %s ends at offset %d, and ended at %d: it may be another topic", errRecover, inputs[i].Topic, fetched[i].HighWatermark, inputs[i].end)
 		}
 		inputs[i].end = fetched[i].HighWatermark
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
@@ -33,12 +34,13 @@ type Processor struct {
 	edition   string     // guarded by following: hash of the one in force; "": of this instance's files, not published yet
 
 	mu      sync.RWMutex
-	running map[int32]*partition // guarded by mu
-	left    map[int32]*sizes     // guarded by mu: of partitions that ran before
-	rests   map[int32]*rest      // guarded by mu; those of partitions that were never ours too
-	joined  bool                 // guarded by mu
-	set     *rules.Set           // guarded by mu: that partitions follow
-	checked bool                 // guarded by mu: what it removes was looked at when it was published
+	running map[int32]*partition              // guarded by mu
+	left    map[int32]*sizes                  // guarded by mu: of partitions that ran before
+	rests   map[int32]*rest                   // guarded by mu; those of partitions that were never ours too
+	watched atomic.Pointer[map[string]string] // ids of the inputs' topics as of the last look
+	joined  bool                              // guarded by mu
+	set     *rules.Set                        // guarded by mu: that partitions follow
+	checked bool                              // guarded by mu: what it removes was looked at when it was published
 }
 
 // New returns a processor. It does nothing until a generation runs.
@@ -76,6 +78,7 @@ func (p *Processor) Run(ctx context.Context, gen Generation) error {
 		group.Go(func() error { return p.runPartition(ctx, loop) })
 	}
 	group.Go(func() error { p.watchBusy(ctx, loops); return nil }) // until ctx ends, also without any partition
+	group.Go(func() error { p.watchInputs(ctx); return nil })
 	return group.Wait()
 }
 
@@ -106,6 +109,7 @@ func (p *Processor) newPartition(id int32, member stream.GroupMember) *partition
 		queries: make(chan query),
 		gaps:    map[string]Gap{},
 		rest:    p.restOf(id),
+		watched: &p.watched,
 	}
 	loop.announce, loop.target, loop.checked, loop.refresh = p.announce, p.Rules, p.rulesAreChecked, p.refreshRules
 	loop.table.Store(&segmentTable{set: &rules.Set{}})

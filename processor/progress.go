@@ -73,7 +73,7 @@ func cursors(p *progress, t told) map[string]string {
 		all[prefixCoverage+segment] = instantText(at)
 	}
 	for topic, g := range t.accepted {
-		all[prefixGap+topic] = fmt.Sprintf("%d %d %d %d", g.Partition, g.From, g.To, int64(g.At))
+		all[prefixGap+topic] = strings.TrimSuffix(fmt.Sprintf("%d %d %d %d %s", g.Partition, g.From, g.To, int64(g.At), g.Anew), " ")
 	}
 	if p == nil {
 		return all
@@ -180,8 +180,8 @@ func readSpan(text, topic string, to map[string]span) error {
 
 func readGap(text, topic string, to map[string]AcceptedGap) error {
 	g := AcceptedGap{Gap: Gap{Topic: topic}}
-	if n, err := fmt.Sscanf(text, "%d %d %d %d", &g.Partition, &g.From, &g.To, &g.At); err != nil || n != 4 {
-		return fmt.Errorf("%q is not a partition, two offsets and an instant", text)
+	if n, _ := fmt.Sscan(text, &g.Partition, &g.From, &g.To, &g.At, &g.Anew); n < 4 {
+		return fmt.Errorf("%q is not a partition, two offsets, an instant and perhaps a topic's id", text)
 	}
 	to[topic] = g
 	return nil

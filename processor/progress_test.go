@@ -12,7 +12,8 @@ import (
 // What cursors say is read back as it was; what this version would not say is refused.
 func TestCursors(t *testing.T) {
 	key := state.Key{1, 2, 0xff}
-	also := told{map[string]subject.Instant{"vip": 5_000_000}, map[string]AcceptedGap{"a/b": {Gap{"a/b", 3, 10, 12}, 7_000_000}}}
+	also := told{map[string]subject.Instant{"vip": 5_000_000}, map[string]AcceptedGap{
+		"a/b": {Gap{"a/b", 3, 10, 12, ""}, 7_000_000}, "c": {Gap{"c", 3, 10, 0, "e2E_x-y"}, 8_000_000}}}
 	for _, p := range []*progress{
 		nil,
 		{phase: resetting, at: subject.LongAgo, reread: map[string]span{}, again: map[string]span{}},

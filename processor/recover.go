@@ -42,6 +42,9 @@ func (p *partition) recover(ctx context.Context) error {
 	if err := p.adopt(); err != nil {
 		return err
 	}
+	if err := p.knowInputs(ctx); err != nil {
+		return err
+	}
 	if err := p.countMembers(); err != nil {
 		return storeError(err)
 	}
@@ -245,6 +248,7 @@ func (p *partition) adopt() error {
 		in.position, in.fresh = at, !known
 		in.sent, in.end = time.Time{}, 0
 	}
+	p.topicIDs = p.checkpoint.Topics
 	clear(p.tally[:])
 	clear(p.gaps)
 	p.out.reset()

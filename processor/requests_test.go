@@ -239,7 +239,7 @@ func TestRequestsOvertakenByRetention(t *testing.T) {
 	l.produce(request("u1", "q-2", "erase", ago(time.Hour)), request("u1", "q-3", "access", ago(time.Hour)))
 	l.deleteRecords(requests, 0, 2)
 	r = l.start()
-	if got := r.stops(0); got != (Gap{requests, 0, 1, 2}) {
+	if got := r.stops(0); got != (Gap{Topic: requests, From: 1, To: 2}) {
 		t.Errorf("the gap is %s", got)
 	}
 	must(t, r.processor.Resume(background(t), 0, true))

@@ -44,8 +44,11 @@ type Checkpoint struct {
 	History     string           `json:"history"` // drawn when the partition began; another one is another changelog
 	Transaction uint64           `json:"transaction"`
 	Positions   map[string]int64 `json:"positions"` // next offset by topic
-	Clock       subject.Instant  `json:"clock"`     // the partition's, µs
-	RuleSet     string           `json:"ruleSet"`
+	// Topics are the ids of the topics that positions are of, by name, where they
+	// are known. It is shared between checkpoints and must not be changed.
+	Topics  map[string]string `json:"topics,omitempty"`
+	Clock   subject.Instant   `json:"clock"` // the partition's, µs
+	RuleSet string            `json:"ruleSet"`
 	// Cursors are positions of what is done beside the inputs, by name.
 	Cursors map[string]string `json:"cursors,omitempty"`
 	Secret  string            `json:"secret"` // fingerprint of the keyed hash's secret

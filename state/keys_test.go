@@ -66,6 +66,7 @@ func TestKeyAllocatesNothing(t *testing.T) {
 func TestCheckpointsAreCanonical(t *testing.T) {
 	c := checkpoint(7)
 	c.Positions = map[string]int64{"z": 1, "a": 2, "<m>": 3}
+	c.Topics = map[string]string{"z": "e2E", "a": "_x-y"}
 	c.Clock, c.Cursors = subject.LongAgo, map[string]string{"b": "1", "a": "2"}
 	b, err := c.Encode()
 	if err != nil {
@@ -95,6 +96,16 @@ func TestCheckpointsAreCanonical(t *testing.T) {
 	newer := strings.Replace(text, `"format":1`, `"format":2,"new":true`, 1)
 	if _, err := DecodeCheckpoint([]byte(newer)); !errors.Is(err, ErrNewerVersion) {
 		t.Errorf("newer format: %v, want %v", err, ErrNewerVersion)
+	}
+}
+
+// What was written before topics' ids were kept is read as if they were not known.
+func TestCheckpointsOfBefore(t *testing.T) {
+	const text = `{"format":1,"group":"g","partition":3,"history":"h","transaction":7,"positions":{"a":2},"clock":5,"ruleSet":"r","secret":"s"}`
+	got, err := DecodeCheckpoint([]byte(text))
+	want := Checkpoint{Format: 1, Group: "g", Partition: 3, History: "h", Transaction: 7, Positions: map[string]int64{"a": 2}, Clock: 5, RuleSet: "r", Secret: "s"}
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
 }
 

@@ -27,7 +27,7 @@ func (s *service) watchInputs(ctx context.Context) error {
 			if len(absent) > 0 && time.Since(told) >= absentToldEvery {
 				told = time.Now()
 				s.log.Error("an input topic is missing, and all partitions wait for it: make it again with the group's number of partitions; "+
-					"where records of it had been read, the group then stops, and another one processes what is there",
+					"where records of it had been read, partitions of a decisions topic then stop until that is accepted, and events are read from the new start",
 					"topics", absent, "partitions", s.layout.partitions)
 			}
 		}

@@ -11,7 +11,7 @@ import (
 
 // TestCrashOfAMissingInput deletes the topic whose partitions the group shares,
 // before anything of it was read: the processor waits, says what for, and goes on
-// once it is back. After it has read of it, it ends.
+// once it is back. Once it has read of it, it says that events are lost, too.
 func TestCrashOfAMissingInput(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts and kills processes")
@@ -40,7 +40,10 @@ func TestCrashOfAMissingInput(t *testing.T) {
 	c.remove("events")
 	c.serves("/readyz", "not ready: missing input topics: events")
 	c.makeAnew("events")
-	p.ends(3, "the topic was deleted and made anew")
+	c.serves("/readyz?verbose", "partition 0: ready")
+	c.until("it is said that events are lost", func() bool {
+		return strings.Contains(p.log.String(), "an event topic was deleted and made anew: events are lost")
+	})
 }
 
 // remove deletes a topic.

@@ -267,7 +267,7 @@ func (s *service) newProcessor() (*processor.Processor, error) {
 		cfg.Inputs = append(cfg.Inputs, input)
 	}
 	return processor.New(cfg, processor.Deps{Rules: s.set, Store: s.store, Secret: s.store.Fingerprint(), Fetcher: s.client,
-		Bounds: s.bounds, Produces: s.addTopics, CheckMember: s.client.CheckMember, Logger: s.log, Metrics: s.metrics,
+		Bounds: s.bounds, TopicIDs: s.client.TopicIDs, Produces: s.addTopics, CheckMember: s.client.CheckMember, Logger: s.log, Metrics: s.metrics,
 		Transactor: func(id string) stream.Transactor {
 			return s.client.NewTransactor(kafka.TransactorConfig{TransactionalID: id, Compression: kafka.Zstd})
 		}})

@@ -31,6 +31,8 @@ type gapJSON struct {
 	Topic string `json:"topic"`
 	From  int64  `json:"from"` // the first offset that is missing
 	To    int64  `json:"to"`   // the first that is there again
+	// TopicID is that of a topic that was deleted and made anew: From is of the old one.
+	TopicID string `json:"topicId,omitempty"`
 }
 
 type acceptedJSON struct {
@@ -53,7 +55,7 @@ type partitionJSON struct {
 	AcceptedGaps []acceptedJSON `json:"acceptedGaps,omitempty"`
 }
 
-func gapOf(g processor.Gap) gapJSON { return gapJSON{g.Topic, g.From, g.To} }
+func gapOf(g processor.Gap) gapJSON { return gapJSON{g.Topic, g.From, g.To, g.Anew} }
 
 func partitionOf(st processor.PartitionState) partitionJSON {
 	p := partitionJSON{Partition: st.Partition, State: readiness(st)}

@@ -83,13 +83,13 @@ func (m *Metrics) defineRejects(d *definer, topics []string) {
 
 func (m *Metrics) defineGaps(d *definer, topics []string) {
 	m.vecs.overtaken = d.counters(Description{Name: "overtaken_records_total", Labels: []Label{{"topic", nil}},
-		Help: "Records of an input that its retention deleted before they were read, and that processing has gone on without.",
+		Help: "Records of an input that its retention deleted before they were read, and that processing has gone on without; 1 for a topic that was deleted and made anew.",
 		Note: "Lost for good. Lengthen the topic's retention beyond the longest time that processing may be away. Of an events topic: `/v1/segments` says `coverageFrom` of the segments concerned. Of a decisions topic: somebody accepted it (`segmentd resume --accept-gap`)."})
 	for _, t := range topics {
 		m.vecs.overtaken.WithLabelValues(t)
 	}
 	m.vecs.gap = d.gauges(Description{Name: "gap_records", Labels: []Label{{"topic", nil}, {"partition", nil}},
-		Help: "Decisions that the topic's retention deleted before they were read, for which the partition has stopped; 0 once it goes on.",
+		Help: "Decisions that the topic's retention deleted before they were read, for which the partition has stopped, 1 where the topic was deleted and made anew; 0 once it goes on.",
 		Note: "Above 0 the partition stands still, for among what is missing may be withdrawals. `/readyz?verbose` and `/v1/status` have the offsets; OPERATIONS.md says what to do."})
 }
 
