@@ -43,8 +43,12 @@ type Config struct {
 	// The secret itself, in place of `secret_file`; from the environment only.
 	Secret Secret `yaml:"-" env:"SECRET"`
 
-	Kafka      Kafka      `yaml:"kafka"`
-	Inputs     []Input    `yaml:"inputs"` // Topics to read; none by default with real brokers. In the environment: a YAML list.
+	Kafka  Kafka   `yaml:"kafka"`
+	Inputs []Input `yaml:"inputs"` // Topics to read; none by default with real brokers. In the environment: a YAML list.
+	// Topics that were inputs of the group and are none any more: their positions are forgotten, and what they hold
+	// beyond is never read. Without this, an instance whose inputs lack a topic that the group has read is refused. It
+	// is needed once: take it away when all partitions have been ready.
+	DropInputs []string   `yaml:"drop_inputs"`
 	Topics     Topics     `yaml:"topics"`
 	Processing Processing `yaml:"processing"`
 	Output     Output     `yaml:"output"`

@@ -18,6 +18,7 @@ type settingFlag struct {
 var settingFlags = []settingFlag{
 	{"rules", "rules", "directory of the rule `files`"},
 	{"allow-removals", "allow_removals", "let changed rules remove segments that hold members"},
+	{"drop-input", "drop_inputs", "forget a `topic` that was an input and is none any more"},
 	{"brokers", "kafka.brokers", "Kafka brokers, `host:port,…`"},
 	{"embedded", "embedded", "run with a broker of its own in the same process"},
 	{"broker-listen", "broker_listen", "`host:port` of the embedded broker"},

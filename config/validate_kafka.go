@@ -67,6 +67,12 @@ func (v *validator) inputs() {
 		}
 		first[in.Topic] = i
 	}
+	for i, topic := range c.DropInputs {
+		path := indexPath("drop_inputs", i)
+		if v.topic(topic, path); slices.ContainsFunc(c.Inputs, func(in Input) bool { return in.Topic == topic }) {
+			v.add(path, "%q is an input, too; take it out of one of the two", topic)
+		}
+	}
 	v.partitioners()
 	if v.lacks(NeedInputs) && len(c.InputsOf(KindEvent)) == 0 {
 		v.add("inputs", "none has kind event; at least one is needed")

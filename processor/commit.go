@@ -71,7 +71,11 @@ func (p *partition) nextCheckpoint() (state.Checkpoint, bool) {
 		len(p.out.rejects) > 0 || len(p.out.passedOn) > 0
 	cp.Positions = make(map[string]int64, len(p.checkpoint.Positions))
 	for topic, at := range p.checkpoint.Positions {
-		cp.Positions[topic] = at
+		if p.cfg.isInput(topic) {
+			cp.Positions[topic] = at
+		} else {
+			moved = true // an input that was dropped
+		}
 	}
 	for _, in := range p.inputs() {
 		if at, known := cp.Positions[in.Topic]; !known || at != in.position {

@@ -37,6 +37,7 @@ type Input struct {
 type Config struct {
 	Group        string
 	Inputs       []Input
+	DropInputs   []string      // topics that were inputs, whose positions are forgotten
 	Partitions   int32         // of every topic
 	Linger       time.Duration // least time between the starts of two batches: 10 ms
 	BatchBytes   int           // of events fetched at once, a topic: 1 MiB

@@ -240,7 +240,7 @@ func (p *partition) adopt() error {
 	if begins {
 		p.checkpoint = state.Checkpoint{Format: state.CheckpointFormat, Group: p.cfg.Group, Partition: p.id, History: rand.Text(),
 			Clock: subject.LongAgo, RuleSet: p.target().Hash, Secret: p.deps.Secret}
-	} else if err := p.mayAdopt(p.checkpoint); err != nil {
+	} else if err := errors.Join(p.mayAdopt(p.checkpoint), checkInputs(p.topics.Changelog(), &p.checkpoint, p.cfg)); err != nil {
 		return err
 	}
 	for _, in := range p.inputs() {
@@ -249,6 +249,7 @@ func (p *partition) adopt() error {
 		in.sent, in.end = time.Time{}, 0
 	}
 	p.topicIDs = p.checkpoint.Topics
+	p.tellDropped()
 	clear(p.tally[:])
 	clear(p.gaps)
 	p.out.reset()

@@ -1,6 +1,7 @@
 package processor
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -66,13 +67,10 @@ func (p *partition) knowInputs(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	known := maps.Clone(p.topicIDs)
-	if known == nil {
-		known = map[string]string{}
-	}
+	known := map[string]string{} // those of inputs that were dropped are forgotten
 	for _, in := range slices.Concat(p.words, p.events) { // what stops the partition first
 		now, exists := ids[in.Topic]
-		held := known[in.Topic]
+		held := p.topicIDs[in.Topic]
 		if !exists && held != "" {
 			return fmt.Errorf("%w: %s: %w", errInputMissing, in.Topic, stream.ErrUnknownTopic)
 		}
@@ -81,8 +79,8 @@ func (p *partition) knowInputs(ctx context.Context) error {
 				return err
 			}
 		}
-		if now != "" {
-			known[in.Topic] = now
+		if id := cmp.Or(now, held); id != "" {
+			known[in.Topic] = id
 		}
 	}
 	p.topicIDs = known

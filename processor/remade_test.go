@@ -33,7 +33,7 @@ func TestDecisionsMadeAnewStopTheirPartition(t *testing.T) {
 				r = l.start()
 			}
 			gap := r.stops(0)
-			if gap.From != 2 || gap.To != 0 || gap.Anew == "" || gap.Records() != 1 {
+			if gap.From < 2 || gap.To != 0 || gap.Anew == "" || gap.Records() != 1 { // while it runs, some of the new one may have been taken for the old one
 				t.Fatalf("the gap is %+v", gap)
 			}
 			if text := l.log.String(); !strings.Contains(text, "anew=true") || !strings.Contains(text, "resume --partition 0 --accept-gap") {

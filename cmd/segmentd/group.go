@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
@@ -26,7 +28,7 @@ func (s *service) join(ctx context.Context) error {
 		}
 	}
 	cfg := kafka.GroupConfig{Group: s.cfg.Group, Topic: s.sharedTopic(), SessionTimeout: s.cfg.Kafka.SessionTimeout,
-		Instance: instanceName(), Address: s.admin.Address(), Held: s.held}
+		Instance: instanceName(), Address: s.admin.Address(), Inputs: inputsDigest(s.cfg.Inputs), Held: s.held}
 	var before []int32
 	err := s.client.RunGroup(ctx, cfg, func(ctx context.Context, gen kafka.Generation) error {
 		s.log.Info("generation begins", "generation", gen.ID, "partitions", fmt.Sprint(gen.Partitions),
@@ -41,12 +43,21 @@ func (s *service) join(ctx context.Context) error {
 		return s.processor.Run(ctx, processor.Generation{Member: gen.Member(s.cfg.Group), Partitions: gen.Partitions})
 	})
 	switch {
-	case errors.Is(err, kafka.ErrSessionTimeout):
+	case errors.Is(err, kafka.ErrSessionTimeout), errors.Is(err, kafka.ErrUnlike):
 		return usageError(err)
 	case err != nil:
 		return err
 	}
 	return ghost.remove()
+}
+
+// inputsDigest is equal where two instances judge alike what they read.
+func inputsDigest(inputs []config.Input) string {
+	h := sha256.New()
+	for _, in := range inputs {
+		fmt.Fprintf(h, "%s %s %s\n", in.Kind, in.Topic, in.Partitioner)
+	}
+	return hex.EncodeToString(h.Sum(nil)[:8])
 }
 
 // without lists what of all is not in some.

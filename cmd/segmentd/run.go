@@ -117,6 +117,7 @@ func serve(ctx context.Context, inv *invocation, cfg *config.Config, ready func(
 		_ = rules.WriteProblems(inv.err, problems)
 		return usagef("the rules in %s have errors", cfg.Rules)
 	}
+	warnOfConsent(cfg, set, log)
 	s := &service{cfg: cfg, log: log, set: set, hangups: hangups}
 	defer func() { err = errors.Join(err, s.close()) }()
 	if err := s.open(ctx); err != nil {
@@ -129,6 +130,23 @@ func serve(ctx context.Context, inv *invocation, cfg *config.Config, ready func(
 		ready(s)
 	}
 	return s.run(ctx)
+}
+
+// warnOfConsent says which purposes nobody can ever be processed for.
+func warnOfConsent(cfg *config.Config, set *rules.Set, log *slog.Logger) {
+	if len(cfg.InputsOf(config.KindDecision)) > 0 {
+		return
+	}
+	var purposes []string
+	for i := range set.Purposes {
+		if set.Purposes[i].Basis.NeedsConsent() {
+			purposes = append(purposes, set.Purposes[i].Key)
+		}
+	}
+	if len(purposes) > 0 {
+		log.Warn("no input has kind decision: purposes that rest on consent are never processed for, but for consent that the group has read before; withdrawals are not read",
+			"purposes", purposes)
+	}
 }
 
 // softMemoryLimit is where the garbage collector begins to work harder, unless
@@ -179,8 +197,8 @@ func (s *service) open(ctx context.Context) error {
 	if s.layout, err = prepareTopics(ctx, client, s.cfg, s.set, s.log); err != nil {
 		return err
 	}
-	// A wrong secret must not cost the image, nor disturb the group.
-	if err := s.checkSecret(ctx, secret); err != nil {
+	// A wrong secret must not cost the image, nor disturb the group; nor must inputs that lack one.
+	if err := s.checkGroup(ctx, secret); err != nil {
 		return err
 	}
 	if err := s.openStore(claim, secret); err != nil {
@@ -218,12 +236,15 @@ func (s *service) openMetrics() (err error) {
 	return err
 }
 
-// checkSecret compares the secret with what the changelog was written with, patiently.
-func (s *service) checkSecret(ctx context.Context, secret []byte) error {
-	cfg := processor.Config{Group: s.cfg.Group, Partitions: s.layout.partitions}
+// checkGroup compares secret and inputs with what the changelog was written with, patiently.
+func (s *service) checkGroup(ctx context.Context, secret []byte) error {
+	cfg := processor.Config{Group: s.cfg.Group, Partitions: s.layout.partitions, DropInputs: s.cfg.DropInputs}
+	for _, in := range s.cfg.Inputs {
+		cfg.Inputs = append(cfg.Inputs, processor.Input{Topic: in.Topic})
+	}
 	deps := processor.Deps{Fetcher: s.client, Bounds: s.bounds, Secret: state.NewKeyer(secret).Fingerprint()}
-	return patiently(ctx, s.log, "compare the secret", func() error {
-		err := processor.CheckSecret(ctx, cfg, deps)
+	return patiently(ctx, s.log, "compare secret and inputs", func() error {
+		err := processor.CheckGroup(ctx, cfg, deps)
 		var configured *processor.ConfigError
 		if errors.As(err, &configured) {
 			return usageError(err)
@@ -252,7 +273,7 @@ func storeError(err error) error {
 func (s *service) partitions() int32 { return s.layout.partitions }
 
 func (s *service) newProcessor() (*processor.Processor, error) {
-	cfg := processor.Config{Group: s.cfg.Group, SessionTimeout: s.cfg.Kafka.SessionTimeout, Partitions: s.layout.partitions, LogAppend: s.layout.logAppend, AllowRemovals: s.cfg.AllowRemovals,
+	cfg := processor.Config{Group: s.cfg.Group, SessionTimeout: s.cfg.Kafka.SessionTimeout, Partitions: s.layout.partitions, LogAppend: s.layout.logAppend, AllowRemovals: s.cfg.AllowRemovals, DropInputs: s.cfg.DropInputs,
 		Linger: s.cfg.Processing.Linger, BatchBytes: s.cfg.Processing.BatchBytes, CETypePrefix: s.cfg.Output.CETypePrefix,
 		Core: core.Config{DedupeWindow: s.cfg.Processing.DedupeWindow, MaxSubjectBytes: s.cfg.Processing.MaxSubjectBytes}}
 	var err error

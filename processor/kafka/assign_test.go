@@ -267,3 +267,21 @@ func TestStickyReadsIntroductions(t *testing.T) {
 		t.Errorf("%v", got)
 	}
 }
+
+// The leader gives nothing to members with other inputs than its own, and shares
+// with those of which it is not known.
+func TestLeaderGivesNothingToUnlikeMembers(t *testing.T) {
+	s := &sticky{cfg: GroupConfig{Topic: "t", Inputs: "a"}}
+	var members []kafkago.GroupMember
+	for id, inputs := range map[string]string{"like": "a", "unlike": "b", "older": ""} {
+		data, err := Introduction{Inputs: inputs}.encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		members = append(members, kafkago.GroupMember{ID: id, Topics: []string{"t"}, UserData: data})
+	}
+	given := s.AssignGroups(members, []kafkago.Partition{{Topic: "t", ID: 0}, {Topic: "t", ID: 1}})
+	if len(given["like"]["t"]) != 1 || len(given["unlike"]["t"]) != 0 || len(given["older"]["t"]) != 1 {
+		t.Errorf("the members are given %v", given)
+	}
+}

@@ -34,6 +34,9 @@ type GroupConfig struct {
 	PartitionWatchInterval time.Duration
 	// Instance and Address introduce the member to the others; see Introduction.
 	Instance, Address string
+	// Inputs is a digest of what the member reads. Members with different ones are
+	// not of one group: see ErrUnlike. "": it is not compared.
+	Inputs string
 	// Held lists the partitions whose images this member has, at each join; nil: none.
 	Held func() []Held
 }
@@ -72,14 +75,18 @@ func (g Generation) Member(group string) stream.GroupMember {
 // without it.
 //
 // RunGroup leaves the group and returns nil when ctx ends, fn's error when it
-// returns one, and an error that is stream.ErrFatal when the broker does not want
-// the member for good (ErrSessionTimeout: because of that). Other failures are logged and joining is tried again.
+// returns one, ErrUnlike where others read other inputs, and an error that is
+// stream.ErrFatal when the broker does not want the member for good
+// (ErrSessionTimeout: because of that). Other failures are logged and joining is tried again.
 func (c *Client) RunGroup(ctx context.Context, cfg GroupConfig, fn func(context.Context, Generation) error) error {
 	if c.closed.Load() {
 		return ErrClosed
 	}
 	conns := &connections{tls: c.cfg.TLS}
 	cfg = cfg.withDefaults()
+	if err := c.awaitAlike(ctx, cfg); err != nil || ctx.Err() != nil {
+		return err
+	}
 	balancer := &sticky{cfg: cfg}
 	cg, err := kafka.NewConsumerGroup(c.groupConfig(cfg, conns, balancer))
 	if err != nil {
@@ -197,7 +204,12 @@ func (m *member) generation(ctx context.Context, gen *kafka.Generation, fn func(
 	}
 	result := make(chan error, 1)
 	gen.Start(func(ended context.Context) {
-		result <- m.hold(ctx, ended, func(ctx context.Context) error { return fn(ctx, g) })
+		result <- m.hold(ctx, ended, func(ctx context.Context) error {
+			if err := m.client.givenNothing(ctx, m.cfg, g); err != nil {
+				return err
+			}
+			return fn(ctx, g)
+		})
 	})
 	return <-result
 }

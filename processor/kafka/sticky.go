@@ -20,6 +20,8 @@ type Introduction struct {
 	// can be reached by others.
 	Instance string `json:"instance"`
 	Address  string `json:"address,omitempty"`
+	// Inputs is a digest of what it reads; "": it is of a version that tells none.
+	Inputs string `json:"inputs,omitempty"`
 	// Owned are the partitions that it had in Generation, 0 before its first one.
 	// Of two members that claim a partition the newer generation is right (KIP-341).
 	Owned      []Tenure `json:"owned,omitempty"`
@@ -83,7 +85,7 @@ func (s *sticky) ProtocolName() string { return stickyProtocol }
 
 // UserData implements kafka.GroupBalancer: it is asked at each join.
 func (s *sticky) UserData() ([]byte, error) {
-	in := Introduction{Instance: s.cfg.Instance, Address: s.cfg.Address}
+	in := s.cfg.introduction()
 	s.mu.Lock()
 	in.Owned, in.Generation = s.owned, s.generation
 	s.leads = false
@@ -130,12 +132,12 @@ func tenures(before []Tenure, g Generation) []Tenure {
 }
 
 // AssignGroups implements kafka.GroupBalancer. A member whose user data cannot be
-// read claims nothing.
+// read claims nothing, and one that reads other inputs than the leader is given none.
 func (s *sticky) AssignGroups(members []kafka.GroupMember, partitions []kafka.Partition) kafka.GroupMemberAssignments {
 	var candidates []candidate
 	for _, m := range members {
-		if slices.Contains(m.Topics, s.cfg.Topic) {
-			candidates = append(candidates, candidate{m.ID, introduced(m.UserData)})
+		if in := introduced(m.UserData); slices.Contains(m.Topics, s.cfg.Topic) && !unlike(in.Inputs, s.cfg.Inputs) {
+			candidates = append(candidates, candidate{m.ID, in})
 		}
 	}
 	var ids []int32
@@ -175,5 +177,5 @@ type ranged struct {
 
 // UserData implements kafka.GroupBalancer.
 func (r ranged) UserData() ([]byte, error) {
-	return Introduction{Instance: r.cfg.Instance, Address: r.cfg.Address}.encode()
+	return r.cfg.introduction().encode()
 }

@@ -13,11 +13,11 @@ import (
 
 // The secret is compared before anything is opened: with the newest checkpoint
 // that can be read, whatever else is behind it on the changelog.
-func TestCheckSecret(t *testing.T) {
+func TestCheckGroup(t *testing.T) {
 	l := newLab(t, labConfig{rules: clockRules, partitions: 2})
 	right, wrong := state.NewKeyer([]byte(l.secret)).Fingerprint(), state.NewKeyer([]byte("another secret of sixteen bytes")).Fingerprint()
 	check := func(fingerprint string) error {
-		return CheckSecret(t.Context(), l.cfg, Deps{Fetcher: l.fetcher, Bounds: l.bounds, Secret: fingerprint})
+		return CheckGroup(t.Context(), l.cfg, Deps{Fetcher: l.fetcher, Bounds: l.bounds, Secret: fingerprint})
 	}
 	l.watermarks(Topics{l.cfg.Group}.Changelog()) // once there are leaders
 	must(t, check(wrong))                         // nothing was written yet

@@ -4,17 +4,20 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/segmentd/segmentd/processor/stream"
 	"github.com/segmentd/segmentd/state"
 )
 
-// CheckSecret compares Deps.Secret with the fingerprint in the newest readable
+// CheckGroup compares Deps.Secret, and the inputs, with the newest readable
 // checkpoint of the first partition of the group's changelog that has one, before
-// a group is joined or an image opened. It writes nothing. Where they differ the
-// error is a *ConfigError; with no checkpoint there is nothing to compare. Of
-// cfg it needs Group and Partitions, of deps Fetcher, Bounds and Secret.
-func CheckSecret(ctx context.Context, cfg Config, deps Deps) error {
+// a group is joined or an image opened. It writes nothing. Where the secret is
+// another one, or an input is missing, the error is a *ConfigError; with no
+// checkpoint there is nothing to compare. Of cfg it needs Group, Partitions, Inputs
+// and DropInputs, of deps Fetcher, Bounds and Secret.
+func CheckGroup(ctx context.Context, cfg Config, deps Deps) error {
 	changelog := Topics{cfg.Group}.Changelog()
 	for id := range cfg.Partitions {
 		cp, err := newestCheckpoint(ctx, deps, changelog, id)
@@ -22,10 +25,44 @@ func CheckSecret(ctx context.Context, cfg Config, deps Deps) error {
 			return fmt.Errorf("find a checkpoint on %s: %w", changelog, err)
 		}
 		if cp != nil {
-			return checkSecret(changelog, cp.Secret, deps.Secret)
+			if err := checkSecret(changelog, cp.Secret, deps.Secret); err != nil {
+				return err
+			}
+			return checkInputs(changelog, cp, &cfg)
 		}
 	}
 	return nil
+}
+
+// checkInputs refuses inputs that lack a topic of which a checkpoint has a
+// position: decisions that it holds would not be read any more, and nobody told.
+func checkInputs(changelog string, cp *state.Checkpoint, cfg *Config) error {
+	var missing []string
+	for topic := range cp.Positions {
+		if !cfg.isInput(topic) && !slices.Contains(cfg.DropInputs, topic) {
+			missing = append(missing, topic)
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	slices.Sort(missing)
+	return configErrorf("the inputs lack %s, which the group has read (%s): give all instances of a group the same inputs; "+
+		"where it shall never be read again say so with --drop-input %s", strings.Join(missing, ", "), changelog, strings.Join(missing, ","))
+}
+
+func (c *Config) isInput(topic string) bool {
+	return slices.ContainsFunc(c.Inputs, func(in Input) bool { return in.Topic == topic })
+}
+
+// tellDropped logs what the next transaction forgets: the positions of inputs that
+// are none any more.
+func (p *partition) tellDropped() {
+	for topic, at := range p.checkpoint.Positions {
+		if !p.cfg.isInput(topic) {
+			p.log.Warn("an input is dropped: it is not read any more", "topic", topic, "position", at)
+		}
+	}
 }
 
 func checkSecret(changelog, written, configured string) error {
