@@ -76,6 +76,9 @@ func (p *partition) beginChange(ctx context.Context, to *rules.Set) error {
 		return err
 	}
 	from := p.rules()
+	if err := p.mayBegin(to); err != nil {
+		return err
+	}
 	t := rules.Compare(from, nil, to)
 	p.log.Info("the rules change", "from", short(from.Hash), "to", short(to.Hash), "revision", to.Revision)
 	if t.Touches() {

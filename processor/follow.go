@@ -73,6 +73,9 @@ func (p *Processor) refreshRules(ctx context.Context) error {
 	if err := p.book.read(ctx); err != nil {
 		return err
 	}
+	if err := p.republishRules(ctx); err != nil {
+		return err
+	}
 	return p.followWanted()
 }
 
@@ -102,7 +105,7 @@ func (p *Processor) followWanted() error {
 // publishRules publishes a rule set if it may follow the edition wanted so far;
 // otherwise the error is ErrRefused.
 func (p *Processor) publishRules(ctx context.Context, set *rules.Set, removals bool) error {
-	return p.book.publish(ctx, publication{set, removals, func(ctx context.Context, from *edition) error {
+	return p.book.publish(ctx, publication{set: set, removals: removals, lost: p.lastFollowed, may: func(ctx context.Context, from *edition) error {
 		return p.maySupersede(ctx, from, set, removals)
 	}})
 }

@@ -60,6 +60,7 @@ type partition struct {
 	checked   func() bool                 // what it removes was looked at already
 	refresh   func(context.Context) error // reads which one the group wants now
 	admission *admission
+	admitted  string                     // hash of the rule set that the admission was about
 	change    *change                    // of rules; nil: none is under way
 	coverage  map[string]subject.Instant // since when segments' evidence is complete, where the topics held less than all
 	members   map[string]int64           // of each segment as of the last recovery

@@ -94,6 +94,20 @@ func newestCheckpoint(ctx context.Context, deps Deps, changelog string, partitio
 // lastCheckpoint is the last readable one from a position to an offset, as far as
 // that is committed; nil if there is none.
 func lastCheckpoint(ctx context.Context, fetcher stream.Fetcher, at stream.Position, end int64) (last *state.Checkpoint, err error) {
+	err = readCommitted(ctx, fetcher, at, end, func(r *stream.Record) {
+		if !bytes.Equal(r.Key, state.CheckpointKey) {
+			return
+		}
+		if cp, err := state.DecodeCheckpoint(r.Value); err == nil {
+			last = &cp
+		}
+	})
+	return last, err
+}
+
+// readCommitted passes the records from a position to an offset to f, as far as
+// they are committed. A record is valid during the call.
+func readCommitted(ctx context.Context, fetcher stream.Fetcher, at stream.Position, end int64, f func(*stream.Record)) error {
 	var buf stream.Buffer
 	for {
 		fetched, err := fetcher.Fetch(ctx, []stream.Position{at}, stream.FetchOptions{MaxBytes: 4 << 20}, &buf)
@@ -101,20 +115,14 @@ func lastCheckpoint(ctx context.Context, fetcher stream.Fetcher, at stream.Posit
 			err = fetched[0].Err
 		}
 		if err != nil {
-			return nil, err
+			return err
 		}
 		for i := range fetched[0].Records {
-			r := &fetched[0].Records[i]
-			if !bytes.Equal(r.Key, state.CheckpointKey) {
-				continue
-			}
-			if cp, err := state.DecodeCheckpoint(r.Value); err == nil {
-				last = &cp
-			}
+			f(&fetched[0].Records[i])
 		}
 		at.Offset = fetched[0].Next
 		if at.Offset >= min(end, fetched[0].LastStable) {
-			return last, nil
+			return nil
 		}
 	}
 }

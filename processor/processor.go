@@ -78,7 +78,7 @@ func (p *Processor) Run(ctx context.Context, gen Generation) error {
 		group.Go(func() error { return p.runPartition(ctx, loop) })
 	}
 	group.Go(func() error { p.watchBusy(ctx, loops); return nil }) // until ctx ends, also without any partition
-	group.Go(func() error { p.watchInputs(ctx); return nil })
+	group.Go(func() error { p.watchTopics(ctx); return nil })
 	return group.Wait()
 }
 

@@ -39,32 +39,21 @@ func (p *Processor) publishedMembers(ctx context.Context, segments []rules.Name)
 // publishedRows reads the rows of segments, by key, in one partition of a topic of
 // members: those that are not deleted.
 func (p *Processor) publishedRows(ctx context.Context, at stream.Position, segments map[string]bool) (map[string]bool, error) {
-	var buf stream.Buffer
 	rows := map[string]bool{}
-	start, _, err := p.deps.Bounds(ctx, at.Topic, at.Partition)
+	start, end, err := p.deps.Bounds(ctx, at.Topic, at.Partition)
 	if err != nil {
 		return nil, err
 	}
-	for at.Offset = start; ; {
-		fetched, err := p.deps.Fetcher.Fetch(ctx, []stream.Position{at}, stream.FetchOptions{MaxBytes: 4 << 20}, &buf)
-		if err == nil {
-			err = fetched[0].Err
+	at.Offset = start
+	err = readCommitted(ctx, p.deps.Fetcher, at, end, func(r *stream.Record) {
+		switch {
+		case r.Value == nil:
+			delete(rows, string(r.Key))
+		case segments[segmentOf(r.Key)]:
+			rows[string(r.Key)] = true
 		}
-		if err != nil {
-			return nil, err
-		}
-		for _, r := range fetched[0].Records {
-			switch {
-			case r.Value == nil:
-				delete(rows, string(r.Key))
-			case segments[segmentOf(r.Key)]:
-				rows[string(r.Key)] = true
-			}
-		}
-		if at.Offset = fetched[0].Next; at.Offset >= fetched[0].LastStable {
-			return rows, nil
-		}
-	}
+	})
+	return rows, err
 }
 
 // segmentOf is the segment of a row's key, which is its last part (CONTRACT.md,

@@ -189,7 +189,7 @@ func (l *lab) remake(topic string) {
 	l.broker.DeleteTopic(topic)
 	for _, s := range (Topics{l.cfg.Group}).Specs(l.set) {
 		if s.Name == topic {
-			_, err := l.client.CreateTopics(l.t.Context(), []kafka.NewTopic{{Name: topic, Partitions: l.cfg.Partitions, ReplicationFactor: 1, Configs: s.Configs}})
+			_, err := l.client.CreateTopics(l.t.Context(), []kafka.NewTopic{{Name: topic, Partitions: l.partitionsOf(topic), ReplicationFactor: 1, Configs: s.Configs}})
 			must(l.t, err)
 		}
 	}

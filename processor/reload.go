@@ -205,6 +205,7 @@ func (p *partition) admit(ctx context.Context) error {
 			refused = mayRemove(names, to, p.members)
 		}
 	}
+	p.admitted = to.Hash
 	p.admission.say(p.id, !others && p.checkpoint.Transaction > 0, refused)
 	if !others || p.checked() {
 		return nil
@@ -215,4 +216,23 @@ func (p *partition) admit(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// mayBegin asks the guards about rules that are wanted while the partition runs,
+// unless that was done when they were published or at the start (admit).
+func (p *partition) mayBegin(to *rules.Set) error {
+	if p.checked() || p.admitted == to.Hash {
+		return nil
+	}
+	refused := mayFollowRevision(p.rules().Revision, to)
+	if refused == nil && !p.cfg.AllowRemovals {
+		if err := p.countMembers(); err != nil {
+			return storeError(err)
+		}
+		refused = mayRemove(p.rules().Names(), to, p.members)
+	}
+	if refused != nil {
+		return &ConfigError{refused.Error()}
+	}
+	return nil
 }

@@ -16,12 +16,12 @@ import (
 // are of; each recovery compares them, and while a partition runs so does a
 // watch, for all of them together.
 
-// watchInputs looks at the inputs' topics now and then until ctx ends; what it
-// sees each partition compares with what it reads.
-func (p *Processor) watchInputs(ctx context.Context) {
-	topics := make([]string, len(p.cfg.Inputs))
-	for i, in := range p.cfg.Inputs {
-		topics[i] = in.Topic
+// watchTopics looks at the inputs' topics, and that of the rules, now and then until
+// ctx ends; what it sees each partition compares with what it reads.
+func (p *Processor) watchTopics(ctx context.Context) {
+	topics := []string{p.topics.Rules()}
+	for _, in := range p.cfg.Inputs {
+		topics = append(topics, in.Topic)
 	}
 	for sleep(ctx, p.cfg.topicWatch) == nil {
 		if p.deps.TopicIDs == nil {
@@ -31,6 +31,7 @@ func (p *Processor) watchInputs(ctx context.Context) {
 		if err != nil {
 			continue // partitions say more of a broker that is away
 		}
+		p.book.isTopic(ids[p.topics.Rules()])
 		if seen := p.watched.Load(); seen == nil || !maps.Equal(*seen, ids) {
 			p.watched.Store(&ids)
 		}
@@ -67,7 +68,7 @@ func (p *partition) knowInputs(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	known := map[string]string{} // those of inputs that were dropped are forgotten
+	known := map[string]string{}                          // those of inputs that were dropped are forgotten
 	for _, in := range slices.Concat(p.words, p.events) { // what stops the partition first
 		now, exists := ids[in.Topic]
 		held := p.topicIDs[in.Topic]

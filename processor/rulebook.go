@@ -1,6 +1,7 @@
 package processor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,6 +28,7 @@ type ruleBook struct {
 	next   int64               // guarded by mu: offset to read
 	wanted *edition            // guarded by mu: the last one; nil: there is none
 	seen   map[string]*edition // guarded by mu: all, by hash
+	id     string              // guarded by mu: of the topic; "": not known
 }
 
 func newRuleBook(group string, deps *Deps) *ruleBook {
@@ -47,7 +49,7 @@ func (b *ruleBook) readOn(ctx context.Context) error {
 			return err
 		}
 		if f.Next < b.next { // the topic was made anew
-			b.wanted, b.seen = nil, map[string]*edition{}
+			b.forget()
 		}
 		for i := range f.Records {
 			if err := b.take(&f.Records[i]); err != nil {
@@ -59,6 +61,18 @@ func (b *ruleBook) readOn(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+func (b *ruleBook) forget() { b.wanted, b.seen, b.next = nil, map[string]*edition{}, 0 }
+
+// isTopic tells the topic's id: of one that was made anew nothing is known.
+func (b *ruleBook) isTopic(id string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if isAnother(b.id, id) {
+		b.forget()
+	}
+	b.id = cmp.Or(id, b.id)
 }
 
 // fetch reads from an offset; from the topic's start where it does not hold it.
@@ -83,6 +97,9 @@ func (b *ruleBook) fetch(ctx context.Context, at int64, wait time.Duration, buf 
 func (b *ruleBook) take(r *stream.Record) error {
 	if r.Value == nil {
 		delete(b.seen, string(r.Key))
+		if b.wanted != nil && b.wanted.Hash == string(r.Key) {
+			b.wanted = nil
+		}
 		return nil
 	}
 	e, err := decodeEdition(r.Key, r.Value)
@@ -130,6 +147,9 @@ type publication struct {
 	removals bool
 	// may looks at it as the one to follow the edition wanted so far; nil: it is the first.
 	may func(context.Context, *edition) error
+	// lost finds the edition that is in force where the topic has none, to be
+	// published first; nil: there is none. A nil lost does not look.
+	lost func(context.Context) (*edition, error)
 }
 
 // publish publishes a rule set, unless it was before, and returns once it is
@@ -160,13 +180,44 @@ func (b *ruleBook) tryPublish(ctx context.Context, pub publication) error {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if err := b.readOn(ctx); err != nil || b.seen[pub.set.Hash] != nil {
+	if err := b.readOn(ctx); err != nil {
+		return err
+	}
+	if err := b.republish(ctx, tx, pub); err != nil || b.seen[pub.set.Hash] != nil {
 		return err
 	}
 	if err := pub.may(ctx, b.wanted); err != nil {
 		return err
 	}
-	messages, err := b.messages(pub)
+	now := subject.FromTime(b.deps.Now())
+	next, err := newEdition(pub.set, now)
+	if err != nil {
+		return err
+	}
+	next.Removals = pub.removals
+	return b.write(ctx, tx, next, now)
+}
+
+// republish publishes what is in force and was lost with the topic, so that it is
+// superseded as always.
+func (b *ruleBook) republish(ctx context.Context, tx stream.Transactor, pub publication) error {
+	if b.wanted != nil || pub.lost == nil {
+		return nil
+	}
+	e, err := pub.lost(ctx)
+	if e == nil || err != nil {
+		return err
+	}
+	now := subject.FromTime(b.deps.Now())
+	e.Published = now.String()
+	b.deps.Logger.Warn("the rules in force are not on their topic any more: they are published again", "topic", b.topic, "rule_set", short(e.Hash), "revision", e.Revision)
+	return b.write(ctx, tx, e, now)
+}
+
+// write publishes an edition and what is left of the one wanted so far, and
+// returns once it is read.
+func (b *ruleBook) write(ctx context.Context, tx stream.Transactor, next *edition, now subject.Instant) error {
+	messages, err := b.messages(next, now)
 	if err != nil {
 		return err
 	}
@@ -176,7 +227,7 @@ func (b *ruleBook) tryPublish(ctx context.Context, pub publication) error {
 	if err := tx.Commit(ctx); err != nil {
 		return fmt.Errorf("commit: %w", err)
 	}
-	for b.seen[pub.set.Hash] == nil { // the end of a transaction shows a little later
+	for b.seen[next.Hash] == nil { // the end of a transaction shows a little later
 		if err := b.readOn(ctx); err != nil {
 			return err
 		}
@@ -188,13 +239,7 @@ func (b *ruleBook) tryPublish(ctx context.Context, pub publication) error {
 }
 
 // messages are what is left of the edition wanted so far, and the next one.
-func (b *ruleBook) messages(pub publication) ([]stream.Message, error) {
-	now := subject.FromTime(b.deps.Now())
-	next, err := newEdition(pub.set, now)
-	if err != nil {
-		return nil, err
-	}
-	next.Removals = pub.removals
+func (b *ruleBook) messages(next *edition, now subject.Instant) ([]stream.Message, error) {
 	all := []*edition{next}
 	if b.wanted != nil {
 		next.Supersedes = b.wanted.Hash
