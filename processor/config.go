@@ -104,6 +104,9 @@ type Deps struct {
 	// TopicIDs tells the ids of the topics that exist among those named; "" is that
 	// of one on brokers that give none. Nil: they are not known.
 	TopicIDs func(ctx context.Context, topics ...string) (map[string]string, error)
+	// Committed tells the offset that the group has committed of a topic's partition,
+	// below 0 where it has none. Nil: it is not known.
+	Committed func(ctx context.Context, topic string, partition int32) (int64, error)
 	// Produces is told topics before they are written to, beyond those of Rules'
 	// Topics.Specs; nil: nobody. Safe for concurrent use.
 	Produces func(topics []string)

@@ -122,6 +122,17 @@ func TestGenerationEndsInTime(t *testing.T) {
 	}
 }
 
+// forgetOffsets deletes the group, as the expiry of its offsets would.
+func (l *lab) forgetOffsets() {
+	l.t.Helper()
+	transport := &kafkago.Transport{}
+	defer transport.CloseIdleConnections()
+	admin := &kafkago.Client{Addr: kafkago.TCP(l.broker.Addrs()...), Transport: transport}
+	res, err := admin.DeleteGroups(l.t.Context(), &kafkago.DeleteGroupsRequest{GroupIDs: []string{l.cfg.Group}})
+	must(l.t, err)
+	must(l.t, res.Errors[l.cfg.Group])
+}
+
 // Whatever becomes of the group's offsets, the checkpoint says where to go on.
 func TestGroupOffsetsAreNotObeyed(t *testing.T) {
 	for name, offset := range map[string]func(l *lab, topic string) int64{
@@ -138,11 +149,7 @@ func TestGroupOffsetsAreNotObeyed(t *testing.T) {
 			r.stop()
 			l.produce(given("u2", "marketing", ago(48*time.Hour)), track("u2", "Order Completed", "m2", ago(46*time.Hour)))
 			if offset == nil {
-				admin := &kafkago.Client{Addr: kafkago.TCP(l.broker.Addrs()...), Transport: &kafkago.Transport{}}
-				res, err := admin.DeleteGroups(t.Context(), &kafkago.DeleteGroupsRequest{GroupIDs: []string{l.cfg.Group}})
-				must(t, err)
-				must(t, res.Errors[l.cfg.Group])
-				admin.Transport.(*kafkago.Transport).CloseIdleConnections()
+				l.forgetOffsets()
 			} else {
 				must(t, l.client.SetGroupOffsets(t.Context(), stream.GroupMember{Group: l.cfg.Group, Generation: -1}, []stream.Position{
 					{Topic: events, Offset: offset(l, events)}, {Topic: decisions, Offset: offset(l, decisions)}}))

@@ -36,6 +36,11 @@ func (p *partition) recover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if p.checkpoint.Transaction == 0 {
+		if err := mayBegin(ctx, p.deps, p.cfg, p.id, 0); err != nil {
+			return err
+		}
+	}
 	if err := p.knowRules(ctx); err != nil {
 		return err
 	}
@@ -67,7 +72,8 @@ func (p *partition) knowRules(ctx context.Context) error {
 var errOtherHistory = errors.New("the image belongs to another changelog")
 
 // catchUp applies the changelog from the image's position to its end. An image
-// that belongs to another history is thrown away and restored from the start.
+// that belongs to another history is thrown away and restored from the start,
+// where there is another history: a changelog without any was lost.
 func (p *partition) catchUp(ctx context.Context) (restored int64, err error) {
 	for range 2 {
 		cp, next, ok := p.image.Position()
@@ -78,6 +84,11 @@ func (p *partition) catchUp(ctx context.Context) (restored int64, err error) {
 		restored, err = p.restore(ctx, next)
 		if !errors.Is(err, errOtherHistory) {
 			return restored, err
+		}
+		if cp, err := newestCheckpoint(ctx, *p.deps, p.topics.Changelog(), p.id); err != nil {
+			return 0, fmt.Errorf("find a checkpoint on %s: %w", p.topics.Changelog(), err)
+		} else if cp == nil {
+			return 0, mayBegin(ctx, p.deps, p.cfg, p.id, p.checkpoint.Transaction)
 		}
 		p.log.Warn("the local image is thrown away and restored from the changelog", "error", err)
 		if err := p.image.Wipe(); err != nil {
@@ -96,6 +107,7 @@ type catchingUp struct {
 	began    time.Time
 	told     time.Time // when it was last logged how far it is
 	warned   bool
+	foreign  map[string]foreignRecord // by key: those that nothing has replaced yet
 }
 
 // restore reads the changelog from an image's position until position, last
@@ -142,10 +154,12 @@ func (p *partition) endRestore(c *catchingUp) error {
 	switch {
 	case c.image.History != "" && !c.known:
 		return fmt.Errorf("%w: it does not hold the image's checkpoint", errOtherHistory)
+	case len(c.foreign) > 0:
+		return p.foreignError(c.foreign)
 	case c.restored == 0:
 		return nil
 	case p.checkpoint.Transaction == 0:
-		return configErrorf("%s partition %d holds records but no checkpoint: it is not segmentd's changelog", p.topics.Changelog(), p.id)
+		return configErrorf("%s partition %d holds records but no checkpoint: it is not segmentd's changelog, or has lost its end", p.topics.Changelog(), p.id)
 	}
 	return storeError(p.image.RestoreDone(p.checkpoint, c.next))
 }
@@ -187,7 +201,7 @@ func (p *partition) restoreRecord(c *catchingUp, r *stream.Record) error {
 	}
 	if !isCheckpoint {
 		c.restored++
-		return storeError(p.image.Restore(r.Key, r.Value))
+		return p.restoreValue(c, r)
 	}
 	cp, err := state.DecodeCheckpoint(r.Value)
 	if err != nil {

@@ -150,35 +150,24 @@ func damageImage(t testing.TB, dir string) {
 	}
 }
 
-// A changelog made anew under an image is another history, even where it is
-// as long as the one before: the image is thrown away.
+// A changelog that was begun anew elsewhere is another history than an image's,
+// even where it is as long as the one before: the image is thrown away.
 func TestImageOfAnotherChangelogIsThrownAway(t *testing.T) {
-	for _, c := range []struct {
-		name  string
-		again func(l *lab)
-	}{
-		{"empty", func(*lab) {}},
-		{"as long", func(l *lab) { l.elsewhere(1) }},
-		{"longer", func(l *lab) { l.elsewhere(4) }},
-	} {
-		t.Run(c.name, func(t *testing.T) {
+	for name, n := range map[string]int{"as long": 1, "longer": 4} {
+		t.Run(name, func(t *testing.T) {
 			l := newLab(t, labConfig{rules: rememberingRules, partitions: 1})
 			l.holdClock(ago(time.Hour))
 			l.produce(given("u1", "marketing", ago(48*time.Hour)), track("u1", "Order Completed", "m1", ago(47*time.Hour)))
 			r := l.start()
 			r.read()
-			before := r.digests()
 			r.stop()
 			l.remake(Topics{l.cfg.Group}.Changelog())
-			c.again(l)
+			l.forgetOffsets()
+			l.elsewhere(n)
 			r = l.start()
 			r.read()
 			eventually(t, "the image is thrown away", func() bool { return strings.Contains(l.log.String(), "image is thrown away") })
-			after := r.digests()
 			r.stop()
-			if c.name == "empty" && !slices.Equal(before, after) {
-				t.Error("what the inputs still hold does not give the same state")
-			}
 		})
 	}
 }

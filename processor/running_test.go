@@ -58,6 +58,9 @@ func (l *lab) start() *running {
 	l.t.Helper()
 	r := l.open()
 	r.run(func(ctx context.Context) error {
+		if err := r.processor.CheckChangelog(ctx); err != nil && errors.As(err, new(*StoppedError)) {
+			return err
+		}
 		if err := r.processor.SettleRules(ctx); err != nil {
 			return err
 		}
@@ -95,7 +98,7 @@ func (l *lab) open() *running {
 		WriteDelay: 10 * time.Millisecond, WriteObserved: r.metrics.ObserveStoreWrite})
 	must(l.t, err)
 	r.processor, err = New(l.cfg, Deps{Rules: l.set, Store: r.store, Secret: r.store.Fingerprint(), Fetcher: counting{l.fetcher, &r.fetches}, Bounds: l.bounds,
-		TopicIDs: l.topicIDs, CheckMember: l.checkMember, Transactor: l.transactor, Logger: l.log.logger(), Metrics: r.metrics, Now: l.now})
+		TopicIDs: l.topicIDs, Committed: l.committed, CheckMember: l.checkMember, Transactor: l.transactor, Logger: l.log.logger(), Metrics: r.metrics, Now: l.now})
 	must(l.t, err)
 	return r
 }
@@ -110,6 +113,14 @@ func (l *lab) generation() Generation {
 		g.Partitions = append(g.Partitions, p)
 	}
 	return g
+}
+
+func (l *lab) committed(ctx context.Context, topic string, partition int32) (int64, error) {
+	offsets, err := l.client.GroupOffsets(ctx, l.cfg.Group, topic, partition+1)
+	if err != nil {
+		return 0, err
+	}
+	return offsets[partition], nil
 }
 
 func (l *lab) bounds(ctx context.Context, topic string, partition int32) (start, end int64, err error) {

@@ -207,6 +207,9 @@ func (s *service) open(ctx context.Context) error {
 	if s.processor, err = s.newProcessor(); err != nil {
 		return err
 	}
+	if err := patiently(ctx, s.log, "look at the changelog", func() error { return s.checkChangelog(ctx) }); err != nil {
+		return err
+	}
 	if err := s.processor.SettleRules(ctx); err != nil {
 		return err
 	}
@@ -288,7 +291,7 @@ func (s *service) newProcessor() (*processor.Processor, error) {
 		cfg.Inputs = append(cfg.Inputs, input)
 	}
 	return processor.New(cfg, processor.Deps{Rules: s.set, Store: s.store, Secret: s.store.Fingerprint(), Fetcher: s.client,
-		Bounds: s.bounds, TopicIDs: s.client.TopicIDs, Produces: s.addTopics, CheckMember: s.client.CheckMember, Logger: s.log, Metrics: s.metrics,
+		Bounds: s.bounds, TopicIDs: s.client.TopicIDs, Committed: s.committed, Produces: s.addTopics, CheckMember: s.client.CheckMember, Logger: s.log, Metrics: s.metrics,
 		Transactor: func(id string) stream.Transactor {
 			return s.client.NewTransactor(kafka.TransactorConfig{TransactionalID: id, Compression: kafka.Zstd})
 		}})
@@ -319,6 +322,24 @@ func (s *service) bounds(ctx context.Context, topic string, partition int32) (st
 	}
 	m := marks[partition]
 	return m.Start, m.End, nil
+}
+
+// checkChangelog makes an end where the changelog was lost, before anything begins.
+func (s *service) checkChangelog(ctx context.Context) error {
+	err := s.processor.CheckChangelog(ctx)
+	var stopped *processor.StoppedError
+	if errors.As(err, &stopped) {
+		return environmentError(err)
+	}
+	return err
+}
+
+func (s *service) committed(ctx context.Context, topic string, partition int32) (int64, error) {
+	offsets, err := s.client.GroupOffsets(ctx, s.cfg.Group, topic, partition+1)
+	if err != nil {
+		return 0, err
+	}
+	return offsets[partition], nil
 }
 
 // run joins the group and serves HTTP until ctx ends or one of them fails. The
