@@ -2,8 +2,9 @@ package main
 
 import (
 	"context"
-	"slices"
 	"time"
+
+	"github.com/segmentd/segmentd/processor/kafka"
 )
 
 // How often input topics are looked for, and how often one that is missing is told.
@@ -12,24 +13,19 @@ const (
 	absentToldEvery = 10 * time.Second
 )
 
-// watchInputs tells, until ctx ends, which input topics are missing: by the log,
-// and by absentInputs. What does not answer is told by those who need it.
-func (s *service) watchInputs(ctx context.Context) error {
+// watchTopics tells, until ctx ends, which input topics are missing: by the log,
+// and by absentInputs. The error is that of a topic whose partition count has
+// changed. What does not answer is told by those who need it.
+func (s *service) watchTopics(ctx context.Context) error {
 	var told time.Time
 	for {
-		absent, err := s.lookForInputs(ctx)
+		set := s.processor.Rules()
+		topics, err := s.client.Topics(ctx, topicNames(s.cfg, set)...)
 		if err == nil {
-			before := s.absent.Swap(&absent)
-			if before != nil && len(*before) > 0 && len(absent) == 0 {
-				s.log.Info("all input topics are there again")
-				told = time.Time{}
+			if err := s.sameCounts(set, topics); err != nil {
+				return err
 			}
-			if len(absent) > 0 && time.Since(told) >= absentToldEvery {
-				told = time.Now()
-				s.log.Error("an input topic is missing, and all partitions wait for it: make it again with the group's number of partitions; "+
-					"where records of it had been read, partitions of a decisions topic then stop until that is accepted, and events are read from the new start",
-					"topics", absent, "partitions", s.layout.partitions)
-			}
+			told = s.tellAbsent(topics, told)
 		}
 		select {
 		case <-ctx.Done():
@@ -39,16 +35,27 @@ func (s *service) watchInputs(ctx context.Context) error {
 	}
 }
 
-func (s *service) lookForInputs(ctx context.Context) (absent []string, err error) {
-	var names []string
+// tellAbsent notes which inputs are missing and logs it now and then; it returns
+// when it was last logged.
+func (s *service) tellAbsent(topics map[string]kafka.Topic, told time.Time) time.Time {
+	var absent []string
 	for _, in := range s.cfg.Inputs {
-		names = append(names, in.Topic)
+		if _, ok := topics[in.Topic]; !ok {
+			absent = append(absent, in.Topic)
+		}
 	}
-	there, err := s.client.Topics(ctx, names...)
-	if err != nil {
-		return nil, err
+	before := s.absent.Swap(&absent)
+	if before != nil && len(*before) > 0 && len(absent) == 0 {
+		s.log.Info("all input topics are there again")
+		return time.Time{}
 	}
-	return slices.DeleteFunc(names, func(name string) bool { _, ok := there[name]; return ok }), nil
+	if len(absent) > 0 && time.Since(told) >= absentToldEvery {
+		told = time.Now()
+		s.log.Error("an input topic is missing, and all partitions wait for it: make it again with the group's number of partitions; "+
+			"where records of it had been read, partitions of a decisions topic then stop until that is accepted, and events are read from the new start",
+			"topics", absent, "partitions", s.layout.partitions)
+	}
+	return told
 }
 
 // absentInputs lists the input topics that were missing when last looked for.

@@ -10,12 +10,14 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/segmentd/segmentd/config"
 	"github.com/segmentd/segmentd/processor"
 	"github.com/segmentd/segmentd/processor/kafka"
 	"github.com/segmentd/segmentd/processor/stream"
+	"github.com/segmentd/segmentd/rules"
 )
 
 // join is a member of the group until ctx ends. A member that died without
@@ -118,11 +120,27 @@ func (s *service) recount(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for name, n := range planTopics(s.cfg, set, topics).counts {
-		if n != s.layout.partitions {
+	return s.sameCounts(set, topics)
+}
+
+// sameCounts refuses topics that have another number of partitions than at the
+// start; what does not exist is not looked at.
+func (s *service) sameCounts(set *rules.Set, topics map[string]kafka.Topic) error {
+	plan := planTopics(s.cfg, set, topics)
+	for _, in := range s.cfg.Inputs {
+		if n, ok := plan.counts[in.Topic]; ok && n != s.layout.partitions {
 			return usagef("%s has %s now, and had %d at the start: keys belong to other partitions than the state kept of them. "+
-				"Copy the inputs to topics with one partition count, keyed anew, and start with another group", name, count(n, "partition"), s.layout.partitions)
+				"Copy the inputs to topics with one partition count, keyed anew, and start with another group", in.Topic, count(n, "partition"), s.layout.partitions)
 		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(plan.counts)) {
+		if n := plan.counts[name]; n != s.layout.partitions {
+			return usagef("%s has %s now, and had %d at the start: its readers would look on others than those that are written. "+
+				"Copy what it holds to a topic of that name with %d, each partition to the same number, or start with another group", name, count(n, "partition"), s.layout.partitions, s.layout.partitions)
+		}
+	}
+	if len(plan.wrong) > 0 {
+		return usagef("%s: delete it, and have it made with 'segmentd topics --create'", strings.Join(plan.wrong, ", "))
 	}
 	return nil
 }

@@ -352,7 +352,7 @@ func (s *service) run(ctx context.Context) error {
 	pages, stopPages := context.WithCancel(context.WithoutCancel(ctx))
 	group.Go(func() error { return s.admin.Run(pages) })
 	group.Go(func() error { return s.watchStore(ctx) })
-	group.Go(func() error { return s.watchInputs(ctx) })
+	group.Go(func() error { return s.watchTopics(ctx) })
 	group.Go(func() error { return s.reloadOnHangup(ctx) })
 	group.Go(func() error { return s.publishHead(pages) })
 	if s.tokens != nil {

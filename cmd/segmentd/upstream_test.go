@@ -10,9 +10,10 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// Partitions added to an input while the processor runs end it with a message that
+// Partitions added to a topic while the processor runs end it with a message that
 // says what to do, and keep it from starting: keys belong to other partitions than
-// what is kept of them. Nothing of the new partition was processed.
+// what is kept of them, and readers look elsewhere. Nothing of the new partition was
+// processed.
 func TestCrashOfAddedPartitions(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts and kills processes")
@@ -21,18 +22,32 @@ func TestCrashOfAddedPartitions(t *testing.T) {
 	c.startBroker()
 	c.createInputs()
 	c.decide("given")
+	for topic, why := range map[string]string{"-rejected": "-rejected has 4 partitions now, and had 3 at the start", "-members": "-members has 4 partitions now", "-rules": "-rules has 2 partitions and must have 1"} {
+		p := c.startProcessor()
+		c.serves("/readyz?verbose", "partition 0: ready")
+		c.addPartition(crashGroup + topic)
+		p.ends(2, why)
+		c.startProcessor().ends(2, crashGroup+topic)
+		c.remove(crashGroup + topic) // none of these holds anything that could not be lost here
+	}
 	p := c.startProcessor()
 	c.serves("/readyz?verbose", "partition 0: ready")
+	c.addPartition("decisions")
+	p.ends(2, "decisions has 4 partitions now, and had 3 at the start")
+	c.startProcessor().ends(2, "decisions")
+	c.verifies()
+}
+
+// addPartition adds one to a topic.
+func (c *crash) addPartition(topic string) {
+	c.t.Helper()
 	c.admin(func(ctx context.Context, admin *kadm.Client) error {
-		res, err := admin.CreatePartitions(ctx, 1, "events")
+		res, err := admin.CreatePartitions(ctx, 1, topic)
 		if err == nil {
 			err = res.Error()
 		}
 		return err
 	})
-	p.ends(2, "events has 4 partitions now, and had 3 at the start")
-	c.startProcessor().ends(2, "decisions")
-	c.verifies()
 }
 
 // admin does something to the broker.
