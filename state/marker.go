@@ -1,6 +1,8 @@
 package state
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +12,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/dgraph-io/badger/v4"
 )
 
 // Names in a data directory.
@@ -30,6 +34,9 @@ type marker struct {
 	Secret string `json:"secret"` // fingerprint
 	Boot   string `json:"boot"`   // id of the boot under which the image was last open; "" unknown
 	Clean  bool   `json:"clean"`  // it was closed in order
+	// Manifest is a digest of Badger's manifest at a clean stop: one that has lost
+	// entries at its end is sound by all its checksums. "": not known.
+	Manifest string `json:"manifest,omitempty"`
 	// Opening counts the attempts to open the image since it was last open: a
 	// damaged one can end the process.
 	Opening int  `json:"opening"`
@@ -55,6 +62,29 @@ func (m marker) unusable(group, secret, boot string) string {
 		return "the machine was restarted without a clean stop"
 	}
 	return ""
+}
+
+// changed reports whether the manifest is not that of a clean stop. An attempt to
+// open the image may have written to it since.
+func (m marker) changed(dir *directory) (bool, error) {
+	if !m.Clean || m.Manifest == "" || m.Opening > 0 {
+		return false, nil
+	}
+	now, err := dir.manifest()
+	return now != m.Manifest, err
+}
+
+// manifest digests Badger's manifest; "" where there is none.
+func (d *directory) manifest() (string, error) {
+	b, err := os.ReadFile(filepath.Join(d.image(), badger.ManifestFilename))
+	if errors.Is(err, os.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("read manifest: %w", err)
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:]), nil
 }
 
 // directory is a locked data directory.

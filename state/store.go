@@ -202,22 +202,30 @@ func (s *Store) openImage() error {
 		return err
 	}
 	boot := bootID(s.opts.bootFile)
+	changed, err := m.changed(s.dir)
+	if err != nil {
+		return err
+	}
+	why := m.unusable(s.opts.Group, s.secret, boot)
+	if why == "" && changed {
+		why = "its manifest is not that of the clean stop"
+	}
 	if !found {
 		m.Clean = true
-	} else if why := m.unusable(s.opts.Group, s.secret, boot); why != "" {
+	} else if why != "" {
 		if err := s.discard(why); err != nil {
 			return err
 		}
 		m = marker{Clean: true}
 	}
-	s.mark = marker{Format: ImageFormat, Group: s.opts.Group, Secret: s.secret, Boot: m.Boot, Clean: m.Clean, Opening: m.Opening + 1}
+	s.mark = marker{Format: ImageFormat, Group: s.opts.Group, Secret: s.secret, Boot: m.Boot, Clean: m.Clean, Manifest: m.Manifest, Opening: m.Opening + 1}
 	if err := s.dir.write(s.mark); err != nil {
 		return err
 	}
 	if err := s.openOrDiscard(); err != nil {
 		return err
 	}
-	s.mark.Boot, s.mark.Clean, s.mark.Opening = boot, false, 0
+	s.mark.Boot, s.mark.Clean, s.mark.Manifest, s.mark.Opening = boot, false, "", 0
 	if err := s.dir.write(s.mark); err != nil {
 		return errors.Join(err, s.db.Close())
 	}
@@ -359,7 +367,9 @@ func (s *Store) Close() error {
 		return errors.Join(fmt.Errorf("close image: %w", err), s.dir.unlock())
 	}
 	s.mark.Clean = true
-	return errors.Join(s.dir.write(s.mark), s.dir.unlock())
+	var err error
+	s.mark.Manifest, err = s.dir.manifest()
+	return errors.Join(err, s.dir.write(s.mark), s.dir.unlock())
 }
 
 func closeBadger(db *badger.DB) (err error) {

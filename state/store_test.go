@@ -1,6 +1,7 @@
 package state
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -316,6 +317,7 @@ func TestDamagedImagesAreReplaced(t *testing.T) {
 		"manifest garbage":  {"MANIFEST", func(b []byte) []byte { return []byte(strings.Repeat("garbage", 20)) }},
 		"manifest empty":    {"MANIFEST", func([]byte) []byte { return nil }},
 		"manifest bit":      {"MANIFEST", flip(0.9)},
+		"manifest entry":    {"MANIFEST", withoutLastEntry},
 		"registry garbage":  {"KEYREGISTRY", func([]byte) []byte { return []byte("garbage, garbage, garbage, garbage") }},
 		"everything zeroed": {"*", func(b []byte) []byte { clear(b); return b }},
 	} {
@@ -334,6 +336,30 @@ func TestDamagedImagesAreReplaced(t *testing.T) {
 				t.Errorf("%d records in a fresh image", n)
 			}
 		})
+	}
+}
+
+// withoutLastEntry cuts a manifest between two of its entries, each of which
+// follows its length and checksum, behind a header of 8 bytes.
+func withoutLastEntry(b []byte) []byte {
+	last := 8
+	for at := 8; at < len(b); at += 8 + int(binary.BigEndian.Uint32(b[at:])) {
+		last = at
+	}
+	return b[:last]
+}
+
+// What an attempt to open has done to the manifest since the clean stop is no damage.
+func TestAManifestIsComparedAfterACleanStopOnly(t *testing.T) {
+	m := marker{Clean: true, Manifest: "another"}
+	dir := &directory{path: t.TempDir()}
+	for _, c := range []struct {
+		m    marker
+		want bool
+	}{{m, true}, {marker{Clean: true}, false}, {marker{Manifest: "another"}, false}, {marker{Clean: true, Manifest: "another", Opening: 1}, false}} {
+		if got, err := c.m.changed(dir); got != c.want || err != nil {
+			t.Errorf("%+v: %v, %v", c.m, got, err)
+		}
 	}
 }
 
