@@ -169,8 +169,12 @@ func (v *verifier) record(topic string, partition int32, r *stream.Record) {
 }
 
 func (v *verifier) alternates(s *verified, topic string, partition int32, offset int64, c *subject.Change) {
-	if c.Kind == subject.Erased {
-		clear(s.in)
+	if c.Kind == subject.Erased { // each changes topic has its own, after its exits
+		for at, in := range s.in {
+			if in && at.topic == topic {
+				v.fault(topic, partition, offset, "erased, but still in "+at.segment)
+			}
+		}
 		return
 	}
 	at, entered := place{topic, c.Segment}, c.Kind == subject.Entered

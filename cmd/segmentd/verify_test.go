@@ -44,3 +44,44 @@ func TestVerifySegmentsThatMoveToAnotherOutput(t *testing.T) {
 		}
 	}
 }
+
+// Once a subject is erased it is in no segment any more, on each topic by itself, and
+// may enter again.
+func TestVerifyErasures(t *testing.T) {
+	const main, care = "segmentd-changes", "segmentd-care-changes"
+	entered, exited, erased := subject.Entered, subject.Exited, subject.Erased
+	type change struct {
+		topic string
+		kind  subject.ChangeKind
+	}
+	for name, of := range map[string]struct {
+		changes []change // by version
+		faults  int64
+	}{
+		"left before":    {[]change{{main, entered}, {care, entered}, {main, exited}, {care, exited}, {main, erased}, {care, erased}}, 0},
+		"entered again":  {[]change{{main, entered}, {main, exited}, {main, erased}, {care, erased}, {main, entered}}, 0},
+		"never left":     {[]change{{main, entered}, {main, erased}, {care, erased}}, 1},
+		"twice":          {[]change{{main, erased}, {care, erased}, {main, erased}, {care, erased}}, 0},
+		"left only here": {[]change{{main, entered}, {care, entered}, {main, exited}, {main, erased}, {care, erased}}, 1},
+	} {
+		var out bytes.Buffer
+		v := newVerifier("segmentd", &out)
+		for _, topic := range []string{care, main} {
+			for i, at := range of.changes {
+				if at.topic != topic {
+					continue
+				}
+				c := subject.Change{Subject: subject.ID{Type: subject.UserID, Value: "ada"}, Kind: at.kind, Version: uint64(i + 1), Reason: subject.ByErased}
+				if at.kind != erased {
+					c.Segment, c.Purpose = "buyer", "marketing"
+				}
+				m := wire.NewEncoder(wire.EncoderOptions{Group: "segmentd"}).Change(&c, wire.Place{Topic: topic})
+				v.record(topic, 0, &stream.Record{Key: m.Key, Value: m.Value, Offset: int64(i)})
+			}
+		}
+		v.finish()
+		if v.faults != of.faults {
+			t.Errorf("%s: %d faults, want %d:\n%s", name, v.faults, of.faults, &out)
+		}
+	}
+}

@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/segmentd/segmentd/processor/core"
@@ -209,4 +211,62 @@ func gateAgrees(set *rules.Set, engine *core.Engine, inputs []gateInput) error {
 		}
 	}
 	return nil
+}
+
+// TestGateNeedsNoOrder holds that what is kept depends on which decisions and requests
+// there are, not on the order in which they are read: the topics have none among them.
+func TestGateNeedsNoOrder(t *testing.T) {
+	set := gateRules(t)
+	engine := core.New(set, core.Config{})
+	for seed := range *gateSeeds {
+		rng := rand.New(rand.NewPCG(seed, 12))
+		said := slices.DeleteFunc(randomGateInputs(rng, 24), func(in gateInput) bool {
+			return in.kind == "event" || in.kind == "identify" || in.kind == "clock" || in.kind == "rectify"
+		})
+		end := int64(0)
+		for _, in := range said {
+			end = max(end, in.at)
+		}
+		after := []gateInput{{kind: "clock", at: end + 1}, {kind: "event", at: end + 1, purpose: -1}, {kind: "event", at: end - 10, purpose: -1}, {kind: "identify", at: end + 2, purpose: -1, value: 2},
+			{kind: "unrestrict", at: end + 3}, {kind: "clock", at: end + 3}, {kind: "event", at: end + 3, purpose: -1}}
+		want := afterAll(t, set, engine, append(slices.Clone(said), after...))
+		for range 3 {
+			rng.Shuffle(len(said), func(i, j int) { said[i], said[j] = said[j], said[i] })
+			inputs := append(slices.Clone(said), after...)
+			inputs = slices.Insert(inputs, rng.IntN(len(said)+1), gateInput{kind: "clock", at: rng.Int64N(end + 1)})
+			if d := cmp.Diff(want, afterAll(t, set, engine, inputs), cmpopts.EquateEmpty(), cmp.Comparer(subject.Value.Equal)); d != "" {
+				t.Fatalf("seed %d: another order of\n%+v\nkeeps something else:\n%s", seed, inputs, d)
+			}
+		}
+	}
+}
+
+// afterAll is the record after some inputs, but for what was published meanwhile.
+func afterAll(t *testing.T, set *rules.Set, engine *core.Engine, inputs []gateInput) *subject.Record {
+	g := newGateSubject(set, engine)
+	for _, in := range inputs {
+		if _, err := g.take(in); err != nil {
+			t.Fatal(err)
+		}
+	}
+	engine.Changes = engine.Changes[:0]
+	r, err := g.records.Get(g.id)
+	if err != nil || r == nil {
+		return &subject.Record{}
+	}
+	r.Version = 0
+	r.Purposes = slices.DeleteFunc(r.Purposes, func(p subject.Purpose) bool { // a consent of the wrong grade was read
+		return !p.Basis.Known && !p.Basis.Lapsed && p.Basis.Stop.Status == subject.NoDecision && len(p.Basis.Grants) == 0
+	})
+	if !slices.ContainsFunc(r.Purposes, func(p subject.Purpose) bool { return p.Basis.Known }) {
+		r.Clock = 0 // of one of whom nothing is known it says only what was known once
+	}
+	for i := range r.Purposes {
+		p := &r.Purposes[i]
+		p.Armed, p.Indexed = nil, false
+		for j := range p.Members {
+			p.Members[j].Since = 0
+		}
+	}
+	return r
 }
