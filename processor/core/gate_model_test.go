@@ -16,6 +16,9 @@ var gateBases = []string{"consent", "explicit_consent", "contract", "legal_oblig
 // gateExpiry is consent_expires_after of p0, in seconds.
 const gateExpiry = 40
 
+// gateNotice is the oldest notice on which a consent counts for p0.
+const gateNotice = "2026-02"
+
 // gateInput is a step of an interleaving. Instants are small numbers: seconds.
 type gateInput struct {
 	kind     string // event identify decision erase restrict unrestrict rectify clock
@@ -23,8 +26,9 @@ type gateInput struct {
 	purpose  int // of events: the only one that reads it, -1: all do; of decisions: -1 is all
 	status   string
 	explicit bool
-	expires  int64 // of a grant; 0: it does not
-	value    int64 // of traits
+	notice   string // of a grant, the version that it refers to
+	expires  int64  // of a grant; 0: it does not
+	value    int64  // of traits
 }
 
 // gateModel says what may be kept of one subject, and why an event is not used,
@@ -72,9 +76,9 @@ func (in gateInput) stops(p int) bool {
 
 func gateObjects(p int) bool { return p >= 5 }
 
-// grants reports whether it is a consent that a purpose takes (article 9: explicit).
+// grants reports whether it is a consent that a purpose takes (article 9: explicit; article 13: on a notice that still tells what is done).
 func (in gateInput) grants(p int) bool {
-	return in.kind == "decision" && in.status == "given" && (in.purpose < 0 || in.purpose == p) && (in.explicit || p != 1)
+	return in.kind == "decision" && in.status == "given" && (in.purpose < 0 || in.purpose == p) && (in.explicit || p != 1) && (p != 0 || in.notice >= gateNotice)
 }
 
 // stop is the newest stop of a purpose and its word.
@@ -451,7 +455,8 @@ func (m *gateModel) text() string {
 		if ok {
 			fmt.Fprintf(&b, " trait %d", value)
 		}
-		if int64(len(k.all)+len(k.own))+value >= 3 && !m.restricted(m.clock) {
+		holds, _, _, _ := m.period(p, m.clock) // a basis that ends at this very instant may yet be renewed: nothing is decided
+		if int64(len(k.all)+len(k.own))+value >= 3 && holds && !m.restricted(m.clock) {
 			b.WriteString(" member")
 		}
 		b.WriteByte('\n')
@@ -475,6 +480,7 @@ func randomGateInputs(rng *rand.Rand, n int) (inputs []gateInput) {
 		switch in.kind = pick("event", "event", "event", "event", "identify", "decision", "decision", "decision", "decision", "decision", "erase", "restrict", "unrestrict", "unrestrict", "rectify", "clock", "clock"); in.kind {
 		case "decision":
 			in.status = pick("given", "given", "given", "refused", "withdrawn", "objected")
+			in.notice = pick("", "2025-12", "2026-02", "2026-02", "2026-03", "2026-03")
 			if in.explicit = rng.IntN(3) > 0; in.status == "given" && rng.IntN(3) == 0 {
 				in.expires = in.at + 1 + rng.Int64N(30)
 			}

@@ -42,7 +42,7 @@ func gateRules(t testing.TB) *rules.Set {
 	for p, basis := range gateBases {
 		fmt.Fprintf(&b, "  - {key: p%d, description: P, lawful_basis: %s, retention: 400d", p, basis)
 		if p == 0 {
-			fmt.Fprintf(&b, ", consent_expires_after: %ds", gateExpiry)
+			fmt.Fprintf(&b, ", consent_expires_after: %ds, notice_version: 2026-03, oldest_notice_version: %s", gateExpiry, gateNotice)
 		}
 		b.WriteString("}\n")
 	}
@@ -69,7 +69,7 @@ func (g *gateSubject) take(in gateInput) (string, error) {
 		out, err := g.machine.Event(&ev)
 		return out.String(), err
 	case "decision":
-		d := subject.Decision{Subject: g.id, Time: at, Arrival: subject.Never, Explicit: in.explicit, Expires: subject.Never}
+		d := subject.Decision{Subject: g.id, Time: at, Arrival: subject.Never, Explicit: in.explicit, NoticeVersion: in.notice, Expires: subject.Never}
 		for d.Status.String() != in.status {
 			d.Status++
 		}
@@ -128,7 +128,7 @@ func (g *gateSubject) text() string {
 				fmt.Fprintf(&b, " trait %d", v)
 			}
 		}
-		if len(p.Members) > 0 {
+		if len(p.Members) > 0 && p.Basis.Until > r.Clock {
 			b.WriteString(" member")
 		}
 		b.WriteByte('\n')

@@ -255,19 +255,38 @@ func (m *Migration) addFormer(b, former *subject.Basis, purpose int) {
 	if policy.NeedsExplicit && !m.wasExplicit(purpose) {
 		return // none of them need have been explicit
 	}
+	if !m.hadNotice(purpose) {
+		return // nor on a notice that counts now
+	}
 	for _, g := range former.Grants {
 		if !slices.ContainsFunc(b.Grants, func(h subject.Grant) bool { return h.At == g.At }) {
-			consent.Take(b, policy, subject.Decision{Status: subject.Given, Explicit: true, Time: g.At, Arrival: subject.Never, Expires: g.Expires})
+			consent.Take(b, policy, subject.Decision{Status: subject.Given, Explicit: true, NoticeVersion: policy.OldestNotice, Time: g.At, Arrival: subject.Never, Expires: g.Expires})
 		}
 	}
 }
 
 func (m *Migration) wasExplicit(purpose int) bool {
+	p := m.former(purpose)
+	return p != nil && p.Basis == rules.ExplicitConsent
+}
+
+// hadNotice reports whether the former rules asked for no older notice than the new ones.
+func (m *Migration) hadNotice(purpose int) bool {
+	asked := m.change.To.Purposes[purpose].OldestNoticeVersion
+	p := m.former(purpose)
+	return asked == "" || p != nil && p.OldestNoticeVersion >= asked
+}
+
+// former is a purpose as the former rules have it; nil: they have it not, or are not known.
+func (m *Migration) former(purpose int) *rules.Purpose {
 	if m.change.From == nil {
-		return false
+		return nil
 	}
 	i, ok := m.change.From.PurposeIndex(m.change.To.Purposes[purpose].Key)
-	return ok && m.change.From.Purposes[i].Basis == rules.ExplicitConsent
+	if !ok {
+		return nil
+	}
+	return &m.change.From.Purposes[i]
 }
 
 // settleNoted applies the decisions that were noted and take force by the
