@@ -369,6 +369,7 @@ func sampleOfRights() *subject.Record {
 	r.Erased = r.Clock - subject.Day
 	r.Purposes[0].Basis.Stop = subject.Stop{At: r.Erased, Status: subject.Forgotten}
 	r.Restrictions = []subject.Restriction{{At: r.Clock - 1000}, {At: r.Clock, Lifted: true}, {At: r.Clock}}
+	r.Corrections = []subject.Trait{{Key: "plan", Time: r.Clock + 1000, Value: subject.OfString("pro")}, {Key: "city", Time: r.Clock + 2000}}
 	return r
 }
 
@@ -508,8 +509,12 @@ func (g generator) rights(r *subject.Record) {
 		return 1
 	})
 	r.Restrictions = slices.Compact(r.Restrictions)
+	for i := range g.rng.IntN(3) {
+		r.Corrections = append(r.Corrections, subject.Trait{Key: string(rune('a' + i)), Time: r.Clock + subject.Instant(int64(i)*g.unit), Value: subject.OfInt(int64(i))})
+	}
+	r.Corrections = slices.DeleteFunc(r.Corrections, func(c subject.Trait) bool { return c.Time == subject.Never || r.Clock == subject.LongAgo || r.Erased != 0 && c.Time <= r.Erased })
 	if r.IsFence() {
-		r.ID.Value, r.Held, r.Messages, r.Shadow = "", subject.Held{}, nil, nil
+		r.ID.Value, r.Held, r.Messages, r.Shadow, r.Corrections = "", subject.Held{}, nil, nil, nil
 	}
 }
 
