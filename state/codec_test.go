@@ -512,7 +512,9 @@ func (g generator) rights(r *subject.Record) {
 	for i := range g.rng.IntN(3) {
 		r.Corrections = append(r.Corrections, subject.Trait{Key: string(rune('a' + i)), Time: r.Clock + subject.Instant(int64(i)*g.unit), Value: subject.OfInt(int64(i))})
 	}
-	r.Corrections = slices.DeleteFunc(r.Corrections, func(c subject.Trait) bool { return c.Time == subject.Never || r.Clock == subject.LongAgo || r.Erased != 0 && c.Time <= r.Erased })
+	r.Corrections = slices.DeleteFunc(r.Corrections, func(c subject.Trait) bool {
+		return c.Time == subject.Never || r.Clock == subject.LongAgo || r.Erased != 0 && c.Time <= r.Erased
+	})
 	if r.IsFence() {
 		r.ID.Value, r.Held, r.Messages, r.Shadow, r.Corrections = "", subject.Held{}, nil, nil, nil
 	}
