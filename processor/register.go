@@ -4,7 +4,6 @@ import (
 	"math"
 	"slices"
 
-	"github.com/segmentd/segmentd/processor/consent"
 	"github.com/segmentd/segmentd/processor/core"
 	"github.com/segmentd/segmentd/processor/metrics"
 	"github.com/segmentd/segmentd/rules"
@@ -16,8 +15,7 @@ import (
 // requests, and how many consents there are by purpose, notice and end. It belongs
 // to the partition's goroutine.
 type register struct {
-	set      *rules.Set // by whose purposes consents are counted
-	policies []consent.Policy
+	set      *rules.Set                           // by whose purposes consents are counted
 	requests map[state.Key][]subject.RequestState // by subject's record
 	byStatus [subject.RequestKinds][subject.RequestStatuses]int64
 	consents map[consentKind]int64
@@ -44,11 +42,7 @@ type dossierChange struct {
 }
 
 func newRegister(set *rules.Set) *register {
-	g := &register{set: set, requests: map[state.Key][]subject.RequestState{}, consents: map[consentKind]int64{}, changed: true}
-	for i := range set.Purposes {
-		g.policies = append(g.policies, core.PolicyOf(&set.Purposes[i]))
-	}
-	return g
+	return &register{set: set, requests: map[state.Key][]subject.RequestState{}, consents: map[consentKind]int64{}, changed: true}
 }
 
 // countRegister counts all dossiers, unless they are counted as of this checkpoint.
@@ -81,37 +75,12 @@ func (p *partition) countDossiers() error {
 func (g *register) countOf(d *subject.Dossier) dossierCount {
 	c := dossierCount{requests: slices.Clone(d.Requests)}
 	for i := range g.set.Purposes {
-		if kind, ok := g.consentOf(d, i); ok {
-			c.consents = append(c.consents, kind)
+		p := &g.set.Purposes[i]
+		if notice, until, ok := core.ConsentOf(p, d.Proofs); ok {
+			c.consents = append(c.consents, consentKind{p.Key, notice, dayOf(until)})
 		}
 	}
 	return c
-}
-
-// consentOf is the newest consent to a purpose that nothing has stopped.
-func (g *register) consentOf(d *subject.Dossier, purpose int) (kind consentKind, ok bool) {
-	var b subject.Basis
-	key := g.set.Purposes[purpose].Key
-	if !g.policies[purpose].NeedsConsent {
-		return kind, false
-	}
-	notices := map[subject.Instant]string{}
-	for i := range d.Proofs {
-		x := &d.Proofs[i]
-		if x.Purpose != "" && x.Purpose != key {
-			continue
-		}
-		decided := subject.Decision{Purpose: key, Status: x.Status, Explicit: x.Explicit, Time: x.Time, Arrival: x.Arrival, Expires: x.Expires, NoticeVersion: x.NoticeVersion}
-		consent.Take(&b, g.policies[purpose], decided)
-		if x.Status == subject.Given {
-			notices[decided.Effective()] = x.NoticeVersion
-		}
-	}
-	if len(b.Grants) == 0 {
-		return kind, false
-	}
-	newest := b.Grants[len(b.Grants)-1]
-	return consentKind{key, notices[newest.At], dayOf(newest.Expires)}, true
 }
 
 func dayOf(t subject.Instant) int64 {
@@ -193,7 +162,7 @@ func (g *register) show(gauges *metrics.Partition, clock subject.Instant) {
 		}
 	}
 	for i := range g.set.Purposes {
-		if key := g.set.Purposes[i].Key; g.policies[i].NeedsConsent {
+		if key := g.set.Purposes[i].Key; g.set.Purposes[i].Basis.NeedsConsent() {
 			gauges.SetConsents(key, expiring[key], outdated[key])
 		}
 	}

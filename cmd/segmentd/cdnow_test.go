@@ -135,6 +135,10 @@ func (l *live) checkTraces(consenting map[string][]subject.Change, events string
 
 // noteIDs counts the ids that a record's key, headers and decoded value hold.
 func noteIDs(found map[string]int, r *stream.Record) {
+	if d, err := state.DecodeDossier(r.Value); err == nil {
+		found[d.ID.Value]++
+		return
+	}
 	if rec, err := state.DecodeRecord(r.Value); err == nil {
 		found[rec.ID.Value]++
 		return

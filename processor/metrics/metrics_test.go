@@ -73,6 +73,11 @@ func moveAll(m *metrics.Metrics) *metrics.Partition {
 	p.SetGap(decisions, 2)
 	p.SetOverlayBytes(100)
 	p.SetMembers("vip", 10)
+	var requests [subject.RequestKinds][subject.RequestStatuses]int64
+	requests[subject.Access][subject.Received] = 2
+	p.SetRequests(requests, 3_000_000)
+	p.SetConsents("marketing", 4, 5)
+	m.CountRequestMisunderstood()
 	p.CountChange(&subject.Change{Segment: "vip", Kind: subject.Entered, Reason: subject.ByEvent})
 	return p
 }
