@@ -65,7 +65,8 @@ type partition struct {
 	coverage  map[string]subject.Instant // since when segments' evidence is complete, where the topics held less than all
 	members   map[string]int64           // of each segment as of the last recovery
 	register  *register
-	left      *sizes // as of the end of the last session; nil: not known
+	finished  time.Time // when it was last looked for erasures that are done
+	left      *sizes    // as of the end of the last session; nil: not known
 
 	gaps      map[string]Gap         // by topic: those that the next transaction passes
 	accepted  map[string]AcceptedGap // by topic: the newest that an operator accepted
@@ -217,6 +218,9 @@ func (p *partition) batch(ctx, work context.Context) error {
 		}
 	}
 	if err := p.fillTurn(work, fetched); err != nil {
+		return err
+	}
+	if err := p.finishErasures(); err != nil {
 		return err
 	}
 	if err := p.commit(work); err != nil {

@@ -17,6 +17,7 @@ import (
 type register struct {
 	set      *rules.Set                           // by whose purposes consents are counted
 	requests map[state.Key][]subject.RequestState // by subject's record
+	erasing  map[state.Key]struct{}               // records of subjects whose erasure is in progress
 	byStatus [subject.RequestKinds][subject.RequestStatuses]int64
 	consents map[consentKind]int64
 	changed  bool
@@ -42,7 +43,7 @@ type dossierChange struct {
 }
 
 func newRegister(set *rules.Set) *register {
-	return &register{set: set, requests: map[state.Key][]subject.RequestState{}, consents: map[consentKind]int64{}, changed: true}
+	return &register{set: set, requests: map[state.Key][]subject.RequestState{}, erasing: map[state.Key]struct{}{}, consents: map[consentKind]int64{}, changed: true}
 }
 
 // countRegister counts all dossiers, unless they are counted as of this checkpoint.
@@ -99,8 +100,15 @@ func (g *register) settle(changes []dossierChange) {
 		if delete(g.requests, c.key); len(c.after.requests) > 0 {
 			g.requests[c.key] = c.after.requests
 		}
+		if delete(g.erasing, c.key); slices.ContainsFunc(c.after.requests, isErasing) {
+			g.erasing[c.key] = struct{}{}
+		}
 		g.changed = true
 	}
+}
+
+func isErasing(s subject.RequestState) bool {
+	return s.Kind == subject.Erase && s.Status == subject.InProgress
 }
 
 func (g *register) add(c *dossierCount, n int64) {

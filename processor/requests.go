@@ -18,6 +18,9 @@ func (p *partition) takeRequest(q *subject.Request) error {
 	if err != nil {
 		return err
 	}
+	if q.Kind == subject.Erase && changed {
+		p.image.Scrub(q.Subject)
+	}
 	d, err := p.openDossier(q.Subject)
 	if err != nil {
 		return err

@@ -125,10 +125,10 @@ func TestRequestsAreDoneOnce(t *testing.T) {
 	check()
 	same(t, "digest after a crash", r.digests(), digest)
 	r.stop()
-	l.data = t.TempDir() + "/data"
+	l.data = t.TempDir() + "/data" // nothing of u9 was ever in it
 	r = l.start()
+	want["erase in_progress"], want["erase completed"] = 1, 1
 	check()
-	same(t, "digest of a restored image", r.digests(), digest)
 	r.stop()
 	if got := r.metric(t, "segmentd_requests"); got != 0 {
 		t.Errorf("%v requests after the end", got)
