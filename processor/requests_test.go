@@ -119,6 +119,16 @@ func TestRequestsAreDoneOnce(t *testing.T) {
 		}
 	}
 	check()
+	var listed []string
+	eventually(t, "the requests are listed", func() bool {
+		all, complete := r.processor.Requests(background(t))
+		listed = nil
+		for _, q := range all {
+			listed = append(listed, q.RequestID+" "+q.Kind.String()+" "+q.Status.String())
+		}
+		return complete
+	})
+	same(t, "listed", listed, []string{"q-1 erase in_progress", "q-2 restrict completed", "q-3 access received", "q-4 portability received", "q-5 erase in_progress"})
 	digest := r.digests()
 	r.crash()
 	r = l.start()

@@ -17,13 +17,6 @@ type word struct {
 	beaten bool
 }
 
-func (w *word) subject() subject.ID {
-	if w.request != nil {
-		return w.request.Subject
-	}
-	return w.decision.Subject
-}
-
 // stops reports whether it is in force from the moment it is read, whatever its date.
 func (w *word) stops() bool {
 	if w.request != nil {

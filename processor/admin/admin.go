@@ -31,6 +31,7 @@ type Processor interface {
 	Lookup(ctx context.Context, id subject.ID) (memberships []processor.Membership, found bool, err error)
 	Segments() []processor.SegmentInfo
 	Coverages() map[string]processor.Coverage
+	Requests(ctx context.Context) (all []processor.RequestInfo, complete bool)
 	Explain(ctx context.Context, id subject.ID, segment string) (processor.Explanations, error)
 	Pause(ctx context.Context, partition int32) error
 	Resume(ctx context.Context, partition int32, acceptGap bool) error

@@ -1,0 +1,66 @@
+package admin
+
+import (
+	"net/http"
+
+	"github.com/segmentd/segmentd/processor"
+	"github.com/segmentd/segmentd/state/subject"
+)
+
+// requestJSON is a data subject's request, without its subject.
+type requestJSON struct {
+	RequestID string `json:"requestId"`
+	Request   string `json:"request"`
+	Status    string `json:"status"`
+	Received  string `json:"received"`
+	Due       string `json:"due,omitempty"` // of an open one
+	Completed string `json:"completed,omitempty"`
+	Detail    string `json:"detail,omitempty"`
+	Partition int32  `json:"partition"`
+}
+
+func requestOf(q *processor.RequestInfo) requestJSON {
+	j := requestJSON{RequestID: q.RequestID, Request: q.Kind.String(), Status: q.Status.String(), Received: q.Received.String(), Detail: q.Detail, Partition: q.Partition}
+	if q.Status.IsOpen() {
+		j.Due = q.Due.String()
+	}
+	if q.Done.Valid() {
+		j.Completed = q.Done.String()
+	}
+	return j
+}
+
+// requests lists the requests of this instance's partitions, the oldest first; of
+// one kind or status where the query says so.
+func (s *Server) requests(w http.ResponseWriter, r *http.Request) {
+	query := r.URL.Query()
+	kind, status := query.Get("kind"), query.Get("status")
+	if !isNameOf(kind, subject.RequestKinds) || !isNameOf(status, subject.RequestStatuses) {
+		problem(w, http.StatusBadRequest, "kind is access, portability, erase, rectify, restrict or unrestrict, and status received, in_progress, completed or failed")
+		return
+	}
+	all, complete := s.deps.Processor.Requests(r.Context())
+	out := struct {
+		Requests []requestJSON `json:"requests"`
+		Complete bool          `json:"complete"` // false: some partition could not tell now
+	}{[]requestJSON{}, complete}
+	for i := range all {
+		if j := requestOf(&all[i]); (kind == "" || j.Request == kind) && (status == "" || j.Status == status) {
+			out.Requests = append(out.Requests, j)
+		}
+	}
+	writeJSON(w, http.StatusOK, "application/json", out)
+}
+
+// isNameOf reports whether a word is empty or the name of one of n things.
+func isNameOf[T interface {
+	~uint8
+	String() string
+}](word string, n T) bool {
+	for i := range n {
+		if i.String() == word {
+			return true
+		}
+	}
+	return word == ""
+}
