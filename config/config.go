@@ -259,8 +259,17 @@ type Controller struct {
 	Country string `yaml:"country"`
 }
 
-// Privacy is what the record of processing and the notice say beyond the rules. Words of yours are shown as they are.
+// Privacy is by when erased data are gone, and what the record of processing and the notice say beyond the rules. Words of yours are
+// shown as they are.
 type Privacy struct {
+	// How long after an erasure or a withdrawal what it deleted may still be in files of the data directory. They are
+	// scrubbed once a quarter of it has passed.
+	EraseWithin time.Duration `yaml:"erase_within" default:"1h" min:"1m" max:"30d"`
+	// How long the data directory keeps the image of a partition that another instance has.
+	KeepUnowned time.Duration `yaml:"keep_unowned" default:"24h" min:"10m" max:"30d"`
+	// How long after an erasure what it deleted may still be on the compacted topics of the group (changelog, members). At a
+	// start their settings are held against it. Changes and results go by `retention.ms`.
+	EraseFromTopicsWithin time.Duration `yaml:"erase_from_topics_within" default:"4d" min:"1m" max:"365d"`
 	// Whom the data are about, in fideslang's keys of data subjects.
 	DataSubjects []string `yaml:"data_subjects" default:"customer"`
 	// Where the data come from, in words (article 14(2)(f)), such as `what you do in our shop and app`.

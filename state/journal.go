@@ -49,7 +49,7 @@ func (s *scrubs) settle(k Key, noted int64, at time.Time) {
 // Scrub asks that what was kept of a subject before its present record (what a
 // stop deleted from it, say), before its present dossier, and its timers, be removed
 // from the image's files. It is noted with the next Commit and forgotten by a Reset.
-// Fences, and dossiers that lose their id or go, need not be told.
+// Records that Forgot, fences, and dossiers that lose their id or go, need not be told.
 func (p *Partition) Scrub(id subject.ID) { p.note(p.keyer.Key(id)) }
 
 func (p *Partition) note(record Key) { p.unscrubbed[record] = struct{}{} }
@@ -74,12 +74,13 @@ func (p *Partition) Scrubbed() []Scrubbed {
 	return done
 }
 
-// noteFences notes the dirty records that have become fences.
-func (p *Partition) noteFences() {
+// noteForgotten notes the dirty records from which something was deleted for good.
+func (p *Partition) noteForgotten() {
 	for _, e := range p.dirty {
-		if e.record.IsFence() {
+		if e.record.Forgot || e.record.IsFence() {
 			p.note(e.key)
 		}
+		e.record.Forgot = false
 	}
 }
 

@@ -323,7 +323,7 @@ func (p *Partition) Commit(cp Checkpoint, next int64) error {
 		return err
 	}
 	dirty := p.Dirty()
-	p.noteFences()
+	p.noteForgotten()
 	err = p.overlay.add(func(b *batch) {
 		p.takeNotes(b)
 		p.addTimers(b)

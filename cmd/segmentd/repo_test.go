@@ -69,6 +69,8 @@ var layers = map[string]layer{
 	// Only tests import these three. The oracle shares no code with the engine.
 	"processor/core/oracle": {own: []string{"state/subject"}, heavy: []string{"cel", "yaml"}},
 	"processor/core/cdnow":  {own: []string{"state/subject"}},
+	// What must not be in files any more.
+	"state/canary": {},
 	// Brokers for tests, Apache Kafka's among them.
 	"processor/kafka/kafkatest": {own: []string{"processor/embedded"}, heavy: []string{"kfake"}},
 	// JSON Schemas in tests.
@@ -80,7 +82,7 @@ var layers = map[string]layer{
 // wiring may import everything but what only tests may.
 const wiring = "cmd/segmentd"
 
-var onlyByTests = []string{"processor/core/oracle", "processor/core/cdnow", "processor/kafka/kafkatest", "rules/schematest", "processor/mutation"}
+var onlyByTests = []string{"state/canary", "processor/core/oracle", "processor/core/cdnow", "processor/kafka/kafkatest", "rules/schematest", "processor/mutation"}
 
 // heavy are the libraries that shape a package, by the prefix of their paths.
 var heavy = map[string][]string{

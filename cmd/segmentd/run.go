@@ -352,6 +352,7 @@ func (s *service) run(ctx context.Context) error {
 	pages, stopPages := context.WithCancel(context.WithoutCancel(ctx))
 	group.Go(func() error { return s.admin.Run(pages) })
 	group.Go(func() error { return s.watchStore(ctx) })
+	group.Go(func() error { return s.keepStore(ctx) })
 	group.Go(func() error { return s.watchTopics(ctx) })
 	group.Go(func() error { return s.reloadOnHangup(ctx) })
 	group.Go(func() error { return s.publishHead(pages) })
@@ -368,6 +369,15 @@ func (s *service) run(ctx context.Context) error {
 	}
 	s.log.Info("segmentd has stopped")
 	return nil
+}
+
+// keepStore keeps what is promised of the local store's files.
+func (s *service) keepStore(ctx context.Context) error {
+	within := s.cfg.Privacy.EraseWithin
+	return storeError(s.store.Keep(ctx, state.Upkeep{EraseWithin: within, KeepUnowned: s.cfg.Privacy.KeepUnowned,
+		Observe:  func(st state.ScrubState) { s.metrics.SetScrub(st.Waiting, st.Oldest, within) },
+		Scrubbed: func(r state.ScrubReport, took time.Duration) { s.metrics.ObserveScrub(r.Entries, took) },
+		Dropped:  func(int32) { s.metrics.CountImageDropped() }}))
 }
 
 // watchStore measures the local store's size.

@@ -115,6 +115,7 @@ func (e *Engine) settle(p *subject.Purpose, purpose int, s settling) {
 // birthdate where the basis itself still holds, and the memberships that the
 // next pass leaves.
 func (e *Engine) forget(p *subject.Purpose, purpose int) {
+	e.forgot = true
 	p.Leaves, p.Armed = nil, nil
 	p.Traits = slices.DeleteFunc(p.Traits, func(t subject.Trait) bool { return !e.isBirthdate(purpose, t.Key) })
 }
@@ -122,6 +123,7 @@ func (e *Engine) forget(p *subject.Purpose, purpose int) {
 // dropBefore deletes evidence and traits older than the start of the period; of
 // the birthdate settleBasis takes care.
 func (e *Engine) dropBefore(p *subject.Purpose, purpose int) {
+	e.forgot = true
 	since := p.Basis.Since
 	dropLeavesBefore(p, since)
 	p.Traits = slices.DeleteFunc(p.Traits, func(t subject.Trait) bool { return t.Time < since && !e.isBirthdate(purpose, t.Key) })

@@ -58,6 +58,7 @@ type Engine struct {
 	rectifies bool
 	aged      []agedFlip      // of the present pass
 	nobody    subject.Purpose // what is kept of one of whom nothing is
+	forgot    bool            // something was deleted that must go for good: for rearm
 	exits     subject.Instant // of the next pass' exits for a stop, if later than its instant
 }
 
@@ -359,6 +360,7 @@ func (e *Engine) markMembers(p *subject.Purpose, why subject.Reason) {
 // after the inputs that it would wait for.
 func (e *Engine) rearm(r *subject.Record) {
 	shut(r)
+	r.Forgot, e.forgot = r.Forgot || e.forgot, false
 	next, restricted := subject.Never, e.restricted(r, r.Clock)
 	for i := range r.Purposes {
 		p := &r.Purposes[i]

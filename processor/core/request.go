@@ -42,6 +42,7 @@ func (e *Engine) erase(r *subject.Record, at subject.Instant) (changed bool) {
 	if !ok {
 		return false
 	}
+	e.forgot = true
 	when := r.Clock
 	e.leaveAll(r, when, subject.ByErased)
 	if told {

@@ -169,6 +169,7 @@ func (m *Metrics) defineStore(d *definer) {
 	m.storeBytes = d.gauge(Description{Name: "store_bytes",
 		Help: "Size of the local store on disk.",
 		Note: "For sizing the volume; leave room for as much again while compaction runs."})
+	m.defineScrubs(d)
 	m.overlay = d.gauge(Description{Name: "overlay_bytes",
 		Help: "Committed subject records in memory that are not in the local store yet, of all partitions.",
 		Note: "Normally below 8 MB a partition. At that bound for long: the store cannot keep up, see store_write_seconds."})
@@ -178,6 +179,27 @@ func (m *Metrics) defineStore(d *definer) {
 	m.cacheMisses = d.counter(Description{Name: "cache_misses_total",
 		Help: "Look-ups of subject records that had to read the local store.",
 		Note: "New subjects are misses too."})
+}
+
+func (m *Metrics) defineScrubs(d *definer) {
+	m.scrubWaiting = d.gauge(Description{Name: "scrub_waiting_subjects",
+		Help: "Subjects of whom something was deleted that may still be in files of the local store.",
+		Note: "Rises with erasures and withdrawals, and falls to 0 with each scrub."})
+	m.scrubOldest = d.gauge(Description{Name: "scrub_oldest_waiting_seconds",
+		Help: "How long the first of them has been waiting; 0 if none does.",
+		Note: "Normally below a quarter of scrub_promise_seconds. Above three quarters the promise is about to be broken: the log says why scrubs fail."})
+	m.scrubPromise = d.gauge(Description{Name: "scrub_promise_seconds",
+		Help: "After how long what was deleted is promised to be gone from the files: `privacy.erase_within`.",
+		Note: "For comparison with scrub_oldest_waiting_seconds."})
+	m.scrubSeconds = d.histogram(Description{Name: "scrub_seconds",
+		Help: "Time of one scrub of the local store's files.",
+		Note: "Writes to the store, and reads that no cache answers, wait for parts of it. Long: many were erased at once, or the disk is slow."}, transactionBuckets)
+	m.scrubbed = d.counter(Description{Name: "scrubbed_subjects_total",
+		Help: "Subjects of whom nothing deleted is left in the local store's files.",
+		Note: "Follows erasures and withdrawals."})
+	m.imagesDropped = d.counter(Description{Name: "images_dropped_total",
+		Help: "Images of partitions that were deleted because other instances have them for longer than `privacy.keep_unowned`.",
+		Note: "Expected after a scale-out or a failure. Such a partition is restored from the changelog should it come back."})
 }
 
 func (m *Metrics) defineInfo(d *definer, cfg Config) {

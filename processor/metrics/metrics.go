@@ -83,8 +83,13 @@ type Metrics struct {
 	transactions       [outcomes]prometheus.Counter
 	transactionSeconds prometheus.Histogram
 
-	storeWrite  prometheus.Histogram
-	storeBytes  prometheus.Gauge
+	storeWrite prometheus.Histogram
+	storeBytes prometheus.Gauge
+
+	scrubWaiting, scrubOldest, scrubPromise prometheus.Gauge
+	scrubSeconds                            prometheus.Histogram
+	scrubbed, imagesDropped                 prometheus.Counter
+
 	overlay     prometheus.Gauge
 	cacheHits   prometheus.Counter
 	cacheMisses prometheus.Counter
@@ -239,6 +244,23 @@ func (m *Metrics) ObserveStoreWrite(d time.Duration) { m.storeWrite.Observe(d.Se
 
 // SetStoreBytes sets the size of the local store on disk.
 func (m *Metrics) SetStoreBytes(n int64) { m.storeBytes.Set(float64(n)) }
+
+// SetScrub sets how many subjects wait to be scrubbed from the local store's files,
+// since when the first of them does, and after how long that is promised to be done.
+func (m *Metrics) SetScrub(waiting int, oldest, promise time.Duration) {
+	m.scrubWaiting.Set(float64(waiting))
+	m.scrubOldest.Set(oldest.Seconds())
+	m.scrubPromise.Set(promise.Seconds())
+}
+
+// ObserveScrub records one scrub and how many subjects it was of.
+func (m *Metrics) ObserveScrub(subjects int, d time.Duration) {
+	m.scrubbed.Add(float64(subjects))
+	m.scrubSeconds.Observe(d.Seconds())
+}
+
+// CountImageDropped counts an image deleted because its partition is another instance's.
+func (m *Metrics) CountImageDropped() { m.imagesDropped.Inc() }
 
 // AddCache counts look-ups of subject records in memory.
 func (m *Metrics) AddCache(hits, misses int) {

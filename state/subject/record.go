@@ -35,6 +35,11 @@ type Record struct {
 	// from the start of the inputs, while that is being found out; else nil. It
 	// has no shadow of its own, and what it decides is not published.
 	Shadow *Record
+
+	// Forgot reports whether something kept was deleted since the record was last
+	// stored, because a basis ended or the subject was erased: what is stored of it
+	// must go for good, too. Not stored.
+	Forgot bool
 }
 
 // Held is a time in which inputs with old dates are arriving, by the broker's
