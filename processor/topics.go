@@ -38,6 +38,8 @@ type TopicSpec struct {
 	// Read says that processing reads the topic too, beside writing to it, and
 	// Checked that its settings must be as they are here.
 	Read, Checked bool
+	// Personal says that records tell of subjects, and Keyed that their keys do.
+	Personal, Keyed bool
 }
 
 // Retention and compaction of the topics we own (CONTRACT.md, Configuration).
@@ -58,9 +60,9 @@ func (t Topics) Specs(set *rules.Set) []TopicSpec {
 	deleted := func(ms string) map[string]string { return owned("delete", "retention.ms", ms) }
 	compacted := func() map[string]string { return owned("compact", "max.compaction.lag.ms", oneDayMs) }
 	specs := []TopicSpec{
-		{Name: t.Changelog(), Configs: compacted(), Read: true, Checked: true},
+		{Name: t.Changelog(), Configs: compacted(), Read: true, Checked: true, Personal: true},
 		{Name: t.Rejected(), Configs: deleted(sevenDaysMs)},
-		{Name: t.RequestResults(), Configs: deleted(sevenDaysMs)},
+		{Name: t.RequestResults(), Configs: deleted(sevenDaysMs), Personal: true},
 		{Name: t.Rules(), Partitions: 1, Configs: compacted(), Read: true, Checked: true},
 	}
 	seen := map[string]bool{}
@@ -68,7 +70,8 @@ func (t Topics) Specs(set *rules.Set) []TopicSpec {
 		if !seen[output] {
 			seen[output] = true
 			// Members are counted before rules remove segments.
-			specs = append(specs, TopicSpec{Name: t.Changes(output), Configs: deleted(thirtyDaysMs)}, TopicSpec{Name: t.Members(output), Configs: compacted(), Read: true})
+			specs = append(specs, TopicSpec{Name: t.Changes(output), Configs: deleted(thirtyDaysMs), Personal: true},
+				TopicSpec{Name: t.Members(output), Configs: compacted(), Read: true, Personal: true, Keyed: true})
 		}
 	}
 	return specs

@@ -118,7 +118,7 @@ func prepareTopics(ctx context.Context, client *kafka.Client, cfg *config.Config
 		return l, err
 	}
 	warnOfRetention(ctx, client, cfg, set, log)
-	return l, nil
+	return l, checkRemains(ctx, client, cfg, set, log)
 }
 
 // inputSpec is how an input topic is made where it is missing: decisions are kept

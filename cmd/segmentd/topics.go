@@ -56,6 +56,8 @@ type topicRow struct {
 	ACLs       []string          `json:"acls"`
 	Exists     *bool             `json:"exists,omitempty"` // nil: the brokers were not asked
 	Differs    []string          `json:"differs,omitempty"`
+	// ErasedWithin is how long after an erasure what is erased may still be there, and why.
+	ErasedWithin string `json:"erasedWithin,omitempty"`
 
 	alone   bool // its partition count is its own
 	isInput bool // its retention is its owner's matter, but for needingConsent
@@ -133,7 +135,7 @@ func (f *topicsFlags) compare(ctx context.Context, inv *invocation, cfg *config.
 	if err != nil {
 		return err
 	}
-	plan, kept := planTopics(cfg, set, topics), retentions{}
+	plan, kept, personal := planTopics(cfg, set, topics), retentions{}, personalTopics(cfg, set)
 	for i := range rows {
 		row := &rows[i]
 		if !row.alone {
@@ -149,6 +151,9 @@ func (f *topicsFlags) compare(ctx context.Context, inv *invocation, cfg *config.
 		}
 		row.compare(t, settings)
 		kept.note(row.Topic, settings)
+		if spec, ok := personal[row.Topic]; ok {
+			row.noteRemains(cfg, processor.RemainsOn(row.Topic, settings, spec.Keyed))
+		}
 	}
 	for i, in := range cfg.Inputs { // the first rows
 		if why := kept.outlived(in.Topic, outliving(cfg, set, in)); why != "" {
@@ -193,6 +198,7 @@ func (f *topicsFlags) print(inv *invocation, cfg *config.Config, rows []topicRow
 	if err := w.Flush(); err != nil {
 		return err
 	}
+	printRemains(inv.out, rows)
 	return printFurtherACLs(inv.out, cfg)
 }
 
