@@ -30,7 +30,8 @@ const Forever = time.Duration(math.MaxInt64)
 
 // cleanerPass is what a broker's log cleaner, or its deletion of old segments, is
 // given to come by: they look every 15 s and 5 min (log.cleaner.backoff.ms,
-// log.retention.check.interval.ms) and take one log after the other.
+// log.retention.check.interval.ms), take one log after the other, and delete the old files a
+// minute later (file.delete.delay.ms).
 const cleanerPass = time.Hour
 
 // RemainsOn computes from a topic's effective settings for how long what was erased

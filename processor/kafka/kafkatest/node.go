@@ -167,7 +167,7 @@ func (n *Node) format(ctx context.Context, voters string, opts Options) error {
 		"inter.broker.listener.name":                       "CLIENT",
 		"controller.listener.names":                        "CONTROLLER",
 		"listener.security.protocol.map":                   "CONTROLLER:PLAINTEXT,CLIENT:" + opts.Listener,
-		"log.dirs":                                         filepath.Join(n.dir, "data"),
+		"log.dirs":                                         n.DataDir(),
 		"offsets.topic.replication.factor":                 replicas,
 		"offsets.topic.num.partitions":                     "4",
 		"transaction.state.log.replication.factor":         replicas,
@@ -226,6 +226,9 @@ appender.console.name = STDOUT
 appender.console.layout.type = PatternLayout
 appender.console.layout.pattern = %d %p %m (%c{1})%n
 `
+
+// DataDir is the directory of the node's logs, with one below it for each partition.
+func (n *Node) DataDir() string { return n.file("data") }
 
 func (n *Node) file(name string) string { return filepath.Join(n.dir, name) }
 
