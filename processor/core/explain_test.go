@@ -114,7 +114,7 @@ func lastChange(changes []subject.Change, id subject.ID, segment string) subject
 
 // membership checks that the conditions give the membership.
 func (x *explainCase) membership(e *core.Explanation) {
-	if e.Basis.Holds != (e.When != nil) || e.Basis.Holds == (e.Basis.Reason != "") {
+	if (e.Basis.Holds && e.RestrictedSince == "") != (e.When != nil) || e.Basis.Holds == (e.Basis.Reason != "") {
 		x.Errorf("basis %+v, when %v", e.Basis, e.When)
 	}
 	if e.When == nil {

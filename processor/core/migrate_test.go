@@ -129,7 +129,7 @@ func mutate(rng *rand.Rand, text string) string {
 	if rng.IntN(100) < 30 {
 		replace(&head, someLength, "retention: 10d", "retention: 15d", "retention: 30d", "retention: 400d")
 	}
-	if rng.IntN(100) < 40 && !remembers.MatchString(tail) { // what was remembered under the former list stays
+	if rng.IntN(100) < 90 && !remembers.MatchString(tail) { // what was remembered under the former list stays
 		head = someMembers.ReplaceAllString(head, []string{"members: [u0]", "members: [u1, u7]"}[rng.IntN(2)])
 	}
 	if rng.IntN(100) < 10 {
@@ -334,7 +334,9 @@ func (w *world) end() map[string]endState {
 					w.t.Error("a member of nothing")
 					continue
 				}
-				s.Members = append(s.Members, set.Segments[at].Key)
+				if seg := &set.Segments[at]; !seg.Sticky() || set.Purposes[seg.Purpose].Basis.NeedsConsent() { // as below
+					s.Members = append(s.Members, seg.Key)
+				}
 			}
 			for j := range set.Leaves {
 				set.Leaves[j].Prune(p, max(w.until, w.machine.Clock()))
@@ -342,7 +344,7 @@ func (w *world) end() map[string]endState {
 			pi, _ := set.PurposeIndex(p.Key)
 			for _, l := range p.Leaves {
 				if set.LeafByKey(l.Key).Remembers() && !set.Purposes[pi].Basis.NeedsConsent() {
-					l.Times = nil // runs from when the basis opened: a grant of another purpose, beaten since, may have been first
+					continue // runs from when the basis opened: a grant of another purpose, beaten since, may have been first
 				}
 				s.Leaves[set.LeafByKey(l.Key).Text] = l
 			}
