@@ -85,6 +85,8 @@ var mayAsk = []struct{ page, roles, path, body string }{
 	{"GET /v1/subjects/{id}/explain", "reader privacy", "/v1/subjects/u1/explain", ""},
 	{"POST /v1/subjects/explain", "reader privacy", "/v1/subjects/explain", `{"userId":"u1"}`},
 	{"GET /v1/segments", "reader privacy operator", "/v1/segments", ""},
+	{"GET /v1/subjects/{id}/access", "privacy", "/v1/subjects/u1/access", ""},
+	{"POST /v1/subjects/access", "privacy", "/v1/subjects/access", `{"userId":"u1"}`},
 	{"GET /v1/requests", "privacy", "/v1/requests", ""},
 	{"GET /v1/status", "reader privacy operator", "/v1/status", ""},
 	{"POST /v1/admin/reload", "operator", "/v1/admin/reload", ""},

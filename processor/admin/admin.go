@@ -31,6 +31,7 @@ type Processor interface {
 	Lookup(ctx context.Context, id subject.ID) (memberships []processor.Membership, found bool, err error)
 	Segments() []processor.SegmentInfo
 	Coverages() map[string]processor.Coverage
+	Access(ctx context.Context, id subject.ID, requestID string) (processor.AccessDocument, error)
 	Requests(ctx context.Context) (all []processor.RequestInfo, complete bool)
 	Explain(ctx context.Context, id subject.ID, segment string) (processor.Explanations, error)
 	Pause(ctx context.Context, partition int32) error

@@ -38,6 +38,8 @@ func (s *Server) pages(cfg Config) []page {
 		{pattern: "GET /v1/subjects/{id}/explain", scope: access.Subjects, subject: true, serve: s.explain},
 		{pattern: "POST /v1/subjects/explain", scope: access.Subjects, subject: true, serve: s.explainPosted},
 		{pattern: "GET /v1/segments", scope: access.Service, serve: s.segments},
+		{pattern: "GET /v1/subjects/{id}/access", scope: access.Requests, subject: true, serve: s.access},
+		{pattern: "POST /v1/subjects/access", scope: access.Requests, subject: true, serve: s.accessPosted},
 		{pattern: "GET /v1/requests", scope: access.Requests, serve: s.requests},
 		{pattern: "GET /v1/status", scope: access.Service, serve: s.status},
 		{pattern: "POST /v1/admin/reload", scope: access.Administration, act: true, serve: s.reload},
@@ -95,6 +97,6 @@ func unmatched(mux *http.ServeMux) http.HandlerFunc {
 }
 
 func notFound(w http.ResponseWriter) {
-	problem(w, http.StatusNotFound, "there is no such page; see GET /v1/segments, /v1/requests, /v1/status, /v1/subjects/{id}, /v1/subjects/{id}/explain, /metrics, /livez, /readyz, "+
-		"and POST /v1/subjects/lookup, /v1/subjects/explain, /v1/admin/{pause,resume,reload}")
+	problem(w, http.StatusNotFound, "there is no such page; see GET /v1/segments, /v1/requests, /v1/status, /v1/subjects/{id}, /v1/subjects/{id}/explain, /v1/subjects/{id}/access, /metrics, /livez, /readyz, "+
+		"and POST /v1/subjects/lookup, /v1/subjects/explain, /v1/subjects/access, /v1/admin/{pause,resume,reload}")
 }

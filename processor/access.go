@@ -1,0 +1,75 @@
+package processor
+
+import (
+	"context"
+	"errors"
+
+	"github.com/segmentd/segmentd/processor/core"
+	"github.com/segmentd/segmentd/state/subject"
+)
+
+// AccessDocument is everything that is kept about a subject; it holds its data.
+type AccessDocument = core.AccessDocument
+
+// Access writes everything that is kept about a subject, and with that completes its
+// open access request of that id, if there is one; "": none. Where a crash follows
+// at once the request stays open. It waits as Lookup does, and what takes time is
+// done in the caller's goroutine.
+func (p *Processor) Access(ctx context.Context, id subject.ID, requestID string) (AccessDocument, error) {
+	asking, cancel := context.WithTimeout(ctx, lookupWait)
+	defer cancel()
+	var s standing
+	dossier := &subject.Dossier{ID: id}
+	var elsewhere error
+	for _, partition := range p.partitionsOf(id) {
+		loop, err := p.ownerOf(partition)
+		if err != nil {
+			elsewhere = err
+			continue
+		}
+		found, d, err := loop.handOver(asking, id, requestID)
+		if err != nil {
+			return AccessDocument{}, err
+		}
+		if s.explainer == nil || found.record != nil || len(d.Requests) > 0 {
+			s, dossier = found, d
+		}
+		if s.record != nil {
+			break
+		}
+	}
+	if s.explainer == nil || s.record == nil && elsewhere != nil {
+		return AccessDocument{}, elsewhere
+	}
+	if s.record == nil {
+		s.record = subject.NewRecord(id)
+	}
+	var sources []string
+	for _, in := range p.cfg.Inputs {
+		sources = append(sources, in.Topic)
+	}
+	return s.explainer.Access(s.record, dossier, s.clock, sources), nil
+}
+
+// handOver asks the partition's goroutine for a subject as it stands, and completes
+// an open request of it for that.
+func (p *partition) handOver(ctx context.Context, id subject.ID, requestID string) (s standing, d *subject.Dossier, err error) {
+	asked := p.ask(ctx, func(p *partition) {
+		s.explainer, s.clock = p.machine.Engine().Explainer(), p.machine.Clock()
+		r, failed := p.image.Get(id)
+		if r != nil && failed == nil {
+			s.record = r.Clone()
+		}
+		o, opened := p.openDossier(id)
+		if err = errors.Join(storeError(failed), opened); err != nil {
+			return
+		}
+		if q := o.request(requestID, subject.Access); requestID != "" && q != nil && q.Status.IsOpen() {
+			p.complete(q, "handed over")
+			p.out.tell(q)
+			err = p.closeDossier(o)
+		}
+		d = o.Dossier
+	})
+	return s, d, errors.Join(asked, err)
+}
