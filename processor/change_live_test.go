@@ -60,7 +60,11 @@ type holdingBack struct {
 func (h *holdingBack) Fetch(ctx context.Context, at []stream.Position, o stream.FetchOptions, b *stream.Buffer) ([]stream.Fetched, error) {
 	again := len(at) > 0 && at[0].Topic == events && o.MaxWait == 0
 	if again && h.holds.Load() && h.pieces.Add(-1) < 0 {
-		return []stream.Fetched{{Topic: at[0].Topic, Partition: at[0].Partition, Next: at[0].Offset, HighWatermark: at[0].Offset, LastStable: at[0].Offset}}, nil
+		var nothing []stream.Fetched
+		for _, p := range at {
+			nothing = append(nothing, stream.Fetched{Topic: p.Topic, Partition: p.Partition, Next: p.Offset, HighWatermark: p.Offset, LastStable: p.Offset})
+		}
+		return nothing, nil
 	}
 	return h.Fetcher.Fetch(ctx, at, o, b)
 }
