@@ -24,6 +24,8 @@ func (a *action) act() {
 		a.view()
 	case rng.Float64() < a.shop.cfg.Stops:
 		a.stop()
+	case c.steps > stayBefore && a.shop.cfg.Erasures > 0 && rng.Float64() < a.shop.cfg.Erasures:
+		a.leaveErased()
 	case c.steps > 40 && rng.Float64() < 0.05:
 		c.gone = true
 		a.view()
@@ -31,6 +33,9 @@ func (a *action) act() {
 		a.shopping(rng.Float64())
 	}
 }
+
+// stayBefore is how many actions customers are here before they ask to be erased.
+const stayBefore = 8
 
 func (a *action) shopping(dice float64) {
 	c := a.c
@@ -118,6 +123,14 @@ func (a *action) stop() {
 		}
 	}
 	a.view()
+}
+
+// leaveErased asks the shop to forget the customer, who leaves.
+func (a *action) leaveErased() {
+	a.shop.asked++
+	a.c.gone = true
+	a.add1(Request, map[string]any{"type": "request", "requestId": fmt.Sprintf("q-%d-%d", a.shop.cfg.Seed, a.shop.asked), "userId": a.c.id,
+		"request": "erase", "timestamp": instant(a.at)}, "asks to be erased")
 }
 
 // grant renews or gives consent to one purpose.

@@ -1,6 +1,6 @@
 // Package shop simulates a small shop's customers, deterministically from a
 // seed: they sign up with or without consent, browse, fill carts, order, ask
-// for refunds, change their minds about consent. It yields records as a web
+// for refunds, change their minds about consent, ask to be erased. It yields records as a web
 // shop's trackers would send them, with timestamps of a clock the caller moves.
 package shop
 
@@ -19,6 +19,7 @@ type Kind uint8
 const (
 	Event Kind = iota
 	Decision
+	Request
 )
 
 // Record is one record of the shop, keyed by its customer's id.
@@ -42,6 +43,9 @@ type Config struct {
 	Purposes []string
 	// Stops is the chance that an action is a withdrawal or objection instead; 0: 1 %. Negative: never.
 	Stops float64
+	// Erasures is the chance that an action of a customer who has been here for some time is to ask to be
+	// erased, and to leave for good. 0: never.
+	Erasures float64
 }
 
 // Shop is the simulation. Not safe for concurrent use.
@@ -52,6 +56,7 @@ type Shop struct {
 	serial  int
 	orders  int
 	message int
+	asked   int // requests
 }
 
 // New returns a shop whose customers begin to arrive at cfg.Start.

@@ -14,7 +14,7 @@ var opens = time.Date(2026, 1, 1, 9, 0, 0, 0, time.UTC)
 
 // day is what the customers of a shop do in 3,000 actions.
 func day(seed uint64) (all []Record) {
-	s := New(Config{Seed: seed, Customers: 20, Start: opens, Stops: 0.05})
+	s := New(Config{Seed: seed, Customers: 20, Start: opens, Stops: 0.05, Erasures: 0.01})
 	for range 3000 {
 		all = append(all, s.Next()...)
 	}
@@ -37,18 +37,26 @@ func TestTheSeedDecides(t *testing.T) {
 }
 
 // TestRecordsMakeSense decodes what the customers do: in order of time, keyed by
-// who does it, stops only of what was allowed, refunds only of what was ordered.
+// who does it, stops only of what was allowed, refunds only of what was ordered,
+// nothing by who has asked to be erased.
 func TestRecordsMakeSense(t *testing.T) {
 	d := wire.NewDecoder(wire.DecoderOptions{Purposes: []string{"marketing", "personalisation"}})
 	last, allowed, ordered, seen := opens, map[string]bool{}, map[string]bool{}, map[string]int{}
+	erased := map[string]bool{}
 	for _, r := range day(3) {
 		if r.At.Before(last) {
 			t.Fatalf("%s happens at %s, after something of %s", r.Value, r.At, last)
 		}
 		last = r.At
 		kind := wire.Events
-		if r.Kind == Decision {
+		switch r.Kind {
+		case Decision:
 			kind = wire.Decisions
+		case Request:
+			kind = wire.Requests
+		}
+		if erased[r.Key] {
+			t.Errorf("%s does something after it was erased: %s", r.Key, r.Value)
 		}
 		item, rejected := d.Decode(kind, wire.Input{Key: []byte(r.Key), Value: r.Value, Timestamp: subject.FromTime(r.At)})
 		if rejected != nil {
@@ -60,6 +68,10 @@ func TestRecordsMakeSense(t *testing.T) {
 				t.Errorf("%s stops what it did not allow: %s", c.Subject.Value, r.Value)
 			}
 			allowed[about] = c.Status == subject.Given
+		}
+		if item.Content == wire.HasRequest {
+			seen[item.Request.Kind.String()]++
+			erased[r.Key] = true
 		}
 		if item.Content != wire.HasEvent {
 			continue
@@ -83,7 +95,7 @@ func TestRecordsMakeSense(t *testing.T) {
 			delete(ordered, order)
 		}
 	}
-	for _, what := range []string{"given", "refused", "withdrawn", "objected", "Signed Up", "Page Viewed", "Product Added", "Order Completed", "Order Refunded"} {
+	for _, what := range []string{"given", "refused", "withdrawn", "objected", "erase", "Signed Up", "Page Viewed", "Product Added", "Order Completed", "Order Refunded"} {
 		if seen[what] == 0 {
 			t.Errorf("nobody does: %s", what)
 		}
