@@ -3,15 +3,12 @@ package processor
 import (
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/segmentd/segmentd/processor/kafka/kafkatest"
 	"github.com/segmentd/segmentd/rules"
@@ -140,34 +137,11 @@ func read(t *testing.T, ctx context.Context, client *kgo.Client, topic string) s
 	return text.String()
 }
 
-// onDisk returns all that the segment files of a topic's only partition hold, their
-// batches decompressed.
 func onDisk(t *testing.T, c *kafkatest.Cluster, topic string) string {
 	t.Helper()
-	dir := filepath.Join(c.Nodes[0].DataDir(), topic+"-0")
-	entries, err := os.ReadDir(dir)
+	text, err := c.Nodes[0].OnDisk(topic, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var text strings.Builder
-	for _, e := range entries {
-		b, err := os.ReadFile(filepath.Join(dir, e.Name()))
-		if os.IsNotExist(err) {
-			continue
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		text.Write(b)
-		if !strings.Contains(e.Name(), ".log") { // such as .log.deleted, which waits for its end
-			continue
-		}
-		p := kmsg.NewFetchResponseTopicPartition()
-		p.RecordBatches = b
-		batches, _ := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{Topic: topic, KeepControlRecords: true}, &p, kgo.DefaultDecompressor(), nil)
-		for _, r := range batches.Records {
-			fmt.Fprintf(&text, "%s=%s\n", r.Key, r.Value)
-		}
-	}
-	return text.String()
+	return text
 }

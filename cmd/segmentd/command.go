@@ -12,6 +12,7 @@ import (
 
 	"github.com/segmentd/segmentd/config"
 	"github.com/segmentd/segmentd/processor"
+	"github.com/segmentd/segmentd/state"
 )
 
 // The exit statuses (CONTRACT.md, Commands).
@@ -72,6 +73,8 @@ type invocation struct {
 	flags *pflag.FlagSet
 	args  []string
 	log   *slog.Logger
+	// reached is told each step of changing the image, for tests; nil: nobody is.
+	reached func(state.Step)
 }
 
 func commands() []command {

@@ -79,6 +79,7 @@ type service struct {
 	log       *slog.Logger
 	set       *rules.Set // at the start
 	hangups   <-chan os.Signal
+	reached   func(state.Step) // nil: nobody is told
 	broker    *embedded.Broker
 	client    *kafka.Client
 	layout    layout
@@ -118,7 +119,7 @@ func serve(ctx context.Context, inv *invocation, cfg *config.Config, ready func(
 		return usagef("the rules in %s have errors", cfg.Rules)
 	}
 	warnOfConsent(cfg, set, log)
-	s := &service{cfg: cfg, log: log, set: set, hangups: hangups}
+	s := &service{cfg: cfg, log: log, set: set, hangups: hangups, reached: inv.reached}
 	defer func() { err = errors.Join(err, s.close()) }()
 	if err := s.open(ctx); err != nil {
 		if ctx.Err() != nil {
@@ -257,7 +258,7 @@ func (s *service) checkGroup(ctx context.Context, secret []byte) error {
 }
 
 func (s *service) openStore(claim *state.Claim, secret []byte) (err error) {
-	s.store, err = claim.Open(state.Options{Secret: secret, Group: s.cfg.Group, Logger: s.log, WriteObserved: s.metrics.ObserveStoreWrite})
+	s.store, err = claim.Open(state.Options{Secret: secret, Group: s.cfg.Group, Logger: s.log, WriteObserved: s.metrics.ObserveStoreWrite, Reached: s.reached})
 	if err != nil {
 		return storeError(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -20,6 +21,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if text := os.Getenv(victimVariable); text != "" {
+		beVictim(text)
+		return
+	}
 	testscript.Main(m, map[string]func(){"segmentd": main})
 }
 

@@ -117,6 +117,22 @@ func (f Find) String() string {
 // Scan searches directories, with all below them, and files that this process has
 // open and that are deleted.
 func Scan(canaries []Canary, dirs ...string) (finds []Find, err error) {
+	return ScanProcess(self, canaries, dirs...)
+}
+
+// self is this process to /proc.
+const self = "self"
+
+// ScanBytes searches bytes that were read from a place of that name.
+func ScanBytes(canaries []Canary, name string, b []byte) []Find {
+	s := newSearch(canaries)
+	s.record(name, b)
+	return s.finds
+}
+
+// ScanProcess is Scan with the deleted files that another process has open: its
+// number.
+func ScanProcess(process string, canaries []Canary, dirs ...string) (finds []Find, err error) {
 	s := newSearch(canaries)
 	for _, dir := range dirs {
 		err := filepath.WalkDir(dir, func(name string, e fs.DirEntry, err error) error {
@@ -132,7 +148,7 @@ func Scan(canaries []Canary, dirs ...string) (finds []Find, err error) {
 			return nil, err
 		}
 	}
-	deleted, err := Deleted()
+	deleted, err := deletedOf(process)
 	if err != nil {
 		return nil, err
 	}
@@ -173,15 +189,22 @@ func newSearch(canaries []Canary) *search {
 
 func (s *search) file(path, name string) error {
 	b, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) && strings.HasPrefix(path, mappings) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) && strings.Contains(path, mappings) {
 		return nil // of a mapping only root may read what is behind it; Badger keeps its mapped files open, too
 	}
 	if err != nil {
 		return err
 	}
+	s.record(name, b, []byte(filepath.Base(name)))
+	return nil
+}
+
+// record notes what is found in texts of a place.
+func (s *search) record(name string, texts ...[]byte) {
 	found := map[place]int{}
-	s.bytes(b, found)
-	s.bytes([]byte(filepath.Base(name)), found)
+	for _, b := range texts {
+		s.bytes(b, found)
+	}
 	for c := range s.canaries {
 		for f := range s.canaries[c].forms {
 			if n := found[place{c, f}]; n > 0 {
@@ -189,7 +212,6 @@ func (s *search) file(path, name string) error {
 			}
 		}
 	}
-	return nil
 }
 
 var zeros [4096]byte
@@ -217,26 +239,29 @@ type OpenFile struct{ Name, Path string }
 
 // Deleted lists the files that this process has open, or mapped, and that have no
 // name any more. Without /proc there are none to be told.
-func Deleted() (files []OpenFile, err error) {
-	entries, err := os.ReadDir("/proc/self/fd")
+func Deleted() (files []OpenFile, err error) { return deletedOf(self) }
+
+func deletedOf(process string) (files []OpenFile, err error) {
+	dir := filepath.Join("/proc", process, "fd")
+	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	for _, e := range entries {
-		path := filepath.Join("/proc/self/fd", e.Name())
+		path := filepath.Join(dir, e.Name())
 		target, err := os.Readlink(path)
 		if name, gone := strings.CutSuffix(target, " (deleted)"); err == nil && gone && filepath.IsAbs(name) {
 			files = append(files, OpenFile{name, path})
 		}
 	}
-	mapped, mapErr := deletedMappings()
+	mapped, mapErr := deletedMappings(process)
 	return append(files, mapped...), errors.Join(err, mapErr)
 }
 
-const mappings = "/proc/self/map_files/"
+const mappings = "/map_files/"
 
-func deletedMappings() (files []OpenFile, err error) {
-	f, err := os.Open("/proc/self/maps")
+func deletedMappings(process string) (files []OpenFile, err error) {
+	f, err := os.Open(filepath.Join("/proc", process, "maps"))
 	if err != nil {
 		return nil, err
 	}
@@ -247,7 +272,7 @@ func deletedMappings() (files []OpenFile, err error) {
 		if !gone || at < 0 {
 			continue
 		}
-		files = append(files, OpenFile{line[at:], mappings + strings.Fields(line)[0]})
+		files = append(files, OpenFile{line[at:], "/proc/" + process + mappings + strings.Fields(line)[0]})
 	}
 	return files, nil
 }
