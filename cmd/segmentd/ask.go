@@ -51,6 +51,7 @@ func addAskFlags(fs *pflag.FlagSet) *askFlags {
 type asker struct {
 	url    string // without a path
 	token  string // "": none
+	ticket string // what it is for; ""
 	owners []string
 	client http.Client
 }
@@ -155,6 +156,9 @@ func (a *asker) ask(ctx context.Context, page string, query map[string]string) (
 		return nil, usageError(err)
 	}
 	req.Header.Set("Content-Type", "application/json")
+	if a.ticket != "" {
+		req.Header.Set("Segmentd-Ticket", a.ticket)
+	}
 	if a.token != "" {
 		req.Header.Set("Authorization", "Bearer "+a.token)
 	}

@@ -80,7 +80,7 @@ type invocation struct {
 func commands() []command {
 	return []command{
 		runCommand(), brokerCommand(), demoCommand(), checkCommand(), testCommand(), replayCommand(), diffCommand(), produceCommand(), verifyCommand(),
-		membersCommand(), explainCommand(), resumeCommand(), tokenCommand(), ledgerCommand(), configCommand(), topicsCommand(), recordCommand(), noticeCommand(), schemaCommand(),
+		membersCommand(), explainCommand(), subjectCommand(), resumeCommand(), tokenCommand(), ledgerCommand(), configCommand(), topicsCommand(), recordCommand(), noticeCommand(), schemaCommand(),
 	}
 }
 

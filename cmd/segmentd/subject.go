@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/pflag"
+)
+
+// subjectAction is a sub-command of subject.
+type subjectAction struct {
+	name    string
+	args    string // what follows the name: USER, or FILE
+	summary string
+	flags   []string // that it takes beyond those of all
+	run     func(context.Context, *subjectCall) error
+}
+
+// subjectActions is the table of what can be asked for.
+func subjectActions() []subjectAction {
+	return []subjectAction{
+		{"access", "USER", "print everything that is kept about USER (GDPR article 15)", []string{"request-id"}, subjectAccess},
+	}
+}
+
+// subjectFlags are the flags of all actions; those in an action's list, and common ones, may be given to it.
+type subjectFlags struct {
+	at        *askFlags
+	idType    *string
+	ticket    *string
+	requestID *string
+	output    *string
+}
+
+// actionFlags are those that only some actions take.
+var actionFlags = []string{"request-id"}
+
+func addSubjectFlags(fs *pflag.FlagSet) *subjectFlags {
+	return &subjectFlags{
+		at:        addAskFlags(fs),
+		idType:    fs.String("id-type", "userId", "userId or anonymousId"),
+		ticket:    fs.String("ticket", "", "`name` of what this is for, as your case's number; the audit log has it"),
+		requestID: fs.String("request-id", "", "`id` of the request"),
+		output:    fs.String("output", "text", "text or json"),
+	}
+}
+
+func subjectCommand() command {
+	return command{
+		name: "subject", args: "ACTION USER", summary: "Handle the requests of a data subject, against a running instance",
+		details: subjectHelp(),
+		setup: func(fs *pflag.FlagSet) func(context.Context, *invocation) error {
+			f := addSubjectFlags(fs)
+			return func(ctx context.Context, inv *invocation) error { return f.run(ctx, inv) }
+		},
+	}
+}
+
+func subjectHelp() string {
+	var b strings.Builder
+	b.WriteString("Actions:\n")
+	for _, a := range subjectActions() {
+		fmt.Fprintf(&b, "  %-25s %s\n", a.name+" "+a.args, a.summary)
+	}
+	b.WriteString(`
+USER "-" reads the id from stdin, so that it stays out of the shell's history.
+` + askHelp)
+	return b.String()
+}
+
+// subjectCall is one call of an action.
+type subjectCall struct {
+	*subjectFlags
+	inv   *invocation
+	asker *asker
+	what  string // its second argument: the id of the subject, or a file
+}
+
+func (f *subjectFlags) run(ctx context.Context, inv *invocation) error {
+	action, err := f.action(inv)
+	if err != nil {
+		return err
+	}
+	c := &subjectCall{subjectFlags: f, inv: inv}
+	inv.args = inv.args[1:]
+	if c.what = inv.args[0]; action.args == "USER" {
+		if c.what, err = readUser(inv); err != nil {
+			return inputError(err)
+		}
+	}
+	if c.asker, err = f.at.asker(inv); err != nil {
+		return err
+	}
+	c.asker.ticket = *f.ticket
+	return action.run(ctx, c)
+}
+
+// action is the one that was given, with flags that it takes.
+func (f *subjectFlags) action(inv *invocation) (*subjectAction, error) {
+	all := subjectActions()
+	var names []string
+	for _, a := range all {
+		names = append(names, a.name)
+	}
+	if len(inv.args) != 2 || *f.output != "text" && *f.output != "json" || *f.idType != "userId" && *f.idType != "anonymousId" {
+		return nil, usagef("give an ACTION (%s) and one USER; --id-type is userId or anonymousId, --output is text or json", strings.Join(names, ", "))
+	}
+	at := slices.Index(names, inv.args[0])
+	if at < 0 {
+		return nil, usagef("no action %q: there are %s", inv.args[0], strings.Join(names, ", "))
+	}
+	for _, name := range actionFlags {
+		if inv.flags.Changed(name) && !slices.Contains(all[at].flags, name) {
+			return nil, usagef("%s takes no --%s", all[at].name, name)
+		}
+	}
+	return &all[at], nil
+}
+
+// query names the subject in a body.
+func (c *subjectCall) query() map[string]string { return map[string]string{*c.idType: c.what} }
+
+func subjectAccess(ctx context.Context, c *subjectCall) error {
+	q := c.query()
+	if *c.requestID != "" {
+		q["requestId"] = *c.requestID
+	}
+	return c.print(ctx, "/v1/subjects/access", q)
+}
+
+// print prints an answer that is a document.
+func (c *subjectCall) print(ctx context.Context, page string, query map[string]string) error {
+	body, err := c.asker.ask(ctx, page, query)
+	if err != nil {
+		return err
+	}
+	_, err = c.inv.out.Write(body)
+	return err
+}
