@@ -186,18 +186,10 @@ func (p *partition) changeMessages(ms []stream.Message, now subject.Instant) []s
 	return ms
 }
 
-// outputOf is the output of a change's purpose: for a segment that is gone, the
-// one where its entry was published; an erasure names its own.
+// outputOf is the output whose topics a change is published on.
 func (p *partition) outputOf(c *subject.Change) string {
-	if c.Kind == subject.Erased {
+	if c.Routed {
 		return c.Output
-	}
-	if c.Reason == subject.ByRuleRemoved && p.change != nil {
-		for _, n := range p.change.transition.Removed {
-			if n.Key == c.Segment && n.Purpose == c.Purpose {
-				return n.Output
-			}
-		}
 	}
 	set := p.rules()
 	if pi, ok := set.PurposeIndex(c.Purpose); ok {

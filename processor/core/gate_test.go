@@ -254,7 +254,7 @@ func afterAll(t *testing.T, set *rules.Set, engine *core.Engine, inputs []gateIn
 	if err != nil || r == nil {
 		return &subject.Record{}
 	}
-	r.Version = 0
+	r.Version, r.Forgot = 0, false
 	r.Purposes = slices.DeleteFunc(r.Purposes, func(p subject.Purpose) bool { // a consent of the wrong grade was read
 		return !p.Basis.Known && !p.Basis.Lapsed && p.Basis.Stop.Status == subject.NoDecision && len(p.Basis.Grants) == 0
 	})

@@ -163,7 +163,7 @@ func (m *Migration) Migrate(r *subject.Record, clock subject.Instant) (changed b
 func (m *Migration) leave(r *subject.Record, at subject.Instant) {
 	for _, n := range m.change.Removed {
 		if p := r.Purpose(n.Purpose); p != nil {
-			m.exit(r, p, n.ID, n.Key, subject.Change{Time: at, Reason: subject.ByRuleRemoved})
+			m.exit(r, p, n.ID, n.Key, subject.Change{Time: at, Reason: subject.ByRuleRemoved, Output: n.Output, Routed: true})
 		}
 	}
 }

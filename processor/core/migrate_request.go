@@ -77,7 +77,7 @@ func forgetOfPurpose(p *subject.Purpose, erased subject.Instant) {
 func (m *Migration) leaveAll(r *subject.Record, at subject.Instant, why subject.Reason) {
 	for _, n := range m.change.Removed {
 		if p := r.Purpose(n.Purpose); p != nil {
-			m.exit(r, p, n.ID, n.Key, subject.Change{Time: at, Reason: why})
+			m.exit(r, p, n.ID, n.Key, subject.Change{Time: at, Reason: why, Output: n.Output, Routed: true})
 		}
 	}
 	m.engine.leaveAll(r, at, why)

@@ -85,7 +85,7 @@ func beginErasure(r *subject.Record, at subject.Instant) (told, ok bool) {
 // tellErased publishes the erasure to every changes topic of the rule set.
 func (e *Engine) tellErased(r *subject.Record, at subject.Instant) {
 	for _, output := range e.outputs {
-		e.publish(r, subject.Change{Kind: subject.Erased, Time: at, Reason: subject.ByErased, Output: output})
+		e.publish(r, subject.Change{Kind: subject.Erased, Time: at, Reason: subject.ByErased, Output: output, Routed: true})
 	}
 }
 

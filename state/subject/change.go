@@ -77,7 +77,10 @@ type Change struct {
 	Time     Instant // the instant from which it is so
 	Reason   Reason
 	Purpose  string
-	Output   string // of Erased: the purposes' output whose changes topic it is for; "": the default one
+	// Output is the output whose topics it is for, where Routed; else it is that of
+	// its purpose. Erasures have no purpose, and a segment's former rules may have had another.
+	Output string
+	Routed bool
 	Version  uint64 // rises by one with each change of the subject
 	CausedBy string // messageId or topic:partition:offset of the causing event; ""
 }
