@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/segmentd/segmentd/processor/core"
 	"github.com/segmentd/segmentd/processor/metrics"
 	"github.com/segmentd/segmentd/processor/stream"
@@ -60,6 +62,7 @@ type partition struct {
 	checked   func() bool                 // what it removes was looked at already
 	refresh   func(context.Context) error // reads which one the group wants now
 	admission *admission
+	share     *semaphore.Weighted        // with the other partitions of the instance
 	admitted  string                     // hash of the rule set that the admission was about
 	change    *change                    // of rules; nil: none is under way
 	coverage  map[string]subject.Instant // since when segments' evidence is complete, where the topics held less than all
@@ -206,6 +209,11 @@ func (p *partition) batch(ctx, work context.Context) error {
 	if err := p.passBarrier(work); err != nil {
 		return err
 	}
+	release, err := p.takeShare(work, fetched)
+	if err != nil {
+		return err
+	}
+	defer release()
 	if err := p.applyEvents(work, fetched); err != nil {
 		return err
 	}

@@ -64,11 +64,11 @@ func New(cfg Config, deps Deps) (*Processor, error) {
 // stop and its error is returned. It leaves no goroutine behind.
 func (p *Processor) Run(ctx context.Context, gen Generation) error {
 	group, ctx := errgroup.WithContext(ctx)
-	admission := newAdmission(gen.Partitions)
+	admission, share := newAdmission(gen.Partitions), newShare()
 	loops := make([]*partition, len(gen.Partitions))
 	for i, id := range gen.Partitions { // all are known before we have joined: one that is not open yet is not ready
 		loops[i] = p.newPartition(id, gen.Member)
-		loops[i].admission = admission
+		loops[i].admission, loops[i].share = admission, share
 		p.own(id, loops[i])
 		defer p.disown(id, loops[i])
 	}

@@ -113,7 +113,7 @@ func appendChangeID(b, text []byte) []byte {
 const (
 	arenaBytes   = 64 << 10
 	arenaHeaders = 1024
-	keptChunks   = 64
+	keptChunks   = 16
 )
 
 // room makes sure that n more bytes fit without moving what messages hold: a
