@@ -28,7 +28,7 @@ build: ## Build bin/segmentd, one static binary.
 
 .PHONY: test
 test: ## Run all tests; only Go is needed.
-	$(GO) test ./...
+	$(GO) test -timeout 25m ./...
 
 .PHONY: demo
 demo: build ## Build, and watch a simulated shop.

@@ -112,7 +112,12 @@ func TestEveryMetricMoves(t *testing.T) {
 	o.gap(l)
 	r.stop()
 	o.check(map[string]string{"segmentd_build_info": "constant", "segmentd_rule_set_info": "always 1, of one rule set or another",
-		"segmentd_store_bytes": "measured by the process"})
+		"segmentd_store_bytes": "measured by the process",
+		// Of the listener (cmd/segmentd, TestAccess) and of the store's upkeep (TestErasureEndToEnd).
+		"segmentd_http_denied_total": "listener", "segmentd_http_panics_total": "listener", "segmentd_audit_entries_total": "listener",
+		"segmentd_audit_failures_total": "listener", "segmentd_audit_head_entry": "listener",
+		"segmentd_scrub_waiting_subjects": "upkeep", "segmentd_scrub_oldest_waiting_seconds": "upkeep", "segmentd_scrub_promise_seconds": "upkeep",
+		"segmentd_scrub_seconds": "upkeep", "segmentd_scrubbed_subjects_total": "upkeep", "segmentd_images_dropped_total": "upkeep"})
 }
 
 // gap lets retention overtake a paused partition, which stops then until that is
