@@ -107,7 +107,7 @@ func (s *shopper) act(id string) {
 		s.decide(id, "profiling", "given", "")
 	case dice < 15:
 		s.decide(id, "marketing", "given", fmt.Sprintf(`,"expiresAt":%q`, stamp(s.at.Add(time.Duration(s.rng.IntN(9*24))*time.Hour))))
-	case dice < 17:
+	case dice < 17 && id != customer(0) && id != customer(1): // there are some to be compared, always
 		s.decide(id, []string{"marketing", "profiling", "fraud"}[s.rng.IntN(3)], []string{"withdrawn", "objected", "refused"}[s.rng.IntN(3)], "")
 	case dice < 22:
 		s.event(id, `"type":"identify","traits":{"country":%q}`, []string{"DE", "FR", "IT"}[s.rng.IntN(3)])
