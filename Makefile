@@ -74,7 +74,7 @@ test-kafka: ## Run the tests that need a broker on a real Apache Kafka: its jars
 	else SEGMENTD_TEST_KAFKA=$(CURDIR)/.kafka/jars $(KAFKA_TESTS); fi
 
 KAFKA_TESTS = $(GO) test -count=1 -p 1 -timeout 20m ./processor/kafka ./processor && \
-	$(GO) test -count=1 -timeout 20m ./cmd/segmentd -run '^Test(Crash|CDNOW|Secure|Barrier)'
+	$(GO) test -count=1 -timeout 20m ./cmd/segmentd -run '^Test(Crash|CDNOW|Secure|Barrier|Erasure)'
 
 .PHONY: mutants
 mutants: ## Plant bugs in the evaluation and in the pipeline one after the other, and see that the tests catch each (minutes).
