@@ -88,6 +88,10 @@ bench: ## Run the benchmarks (BENCH=regexp picks some).
 bench-e2e: ## Measure the whole process on the embedded broker (LOAD="-load-subjects 1000000"), with KAFKA=1 on a real one; minutes.
 	$(if $(KAFKA),$(MAKE) .kafka/jars && SEGMENTD_TEST_KAFKA=$(CURDIR)/.kafka/jars) $(GO) test ./cmd/segmentd -count=1 -timeout 150m -run '^TestLoad$$' -v -load $(LOAD)
 
+.PHONY: bench-erasure
+bench-erasure: ## Measure 2,000 erasures in a minute of 1,000,000 subjects under half load (LOAD="-load-subjects 100000" for fewer); minutes.
+	$(GO) test ./cmd/segmentd -count=1 -timeout 60m -run '^TestErasureLoad$$' -v -erasures 2000 -load-subjects 1000000 $(LOAD)
+
 .PHONY: live
 live: ## Keep a simulated shop open for LIVE (10m) under kill -9, delays and hung transactions, and compare with a replay.
 	$(GO) test ./cmd/segmentd -count=1 -timeout 80m -run '^TestLive$$' -v -live $(or $(LIVE),10m) -live-instances 3 -load-partitions 12

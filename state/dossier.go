@@ -90,7 +90,7 @@ func (p *Partition) DossierOf(record Key) (*subject.Dossier, error) {
 // that says nothing is removed. It is encoded at once: d remains the caller's.
 func (p *Partition) PutDossier(record Key, d *subject.Dossier, nameless bool) {
 	key := record.Dossier()
-	if nameless || isBlank(d) {
+	if nameless && !d.ID.IsZero() || isBlank(d) { // one without its id has nothing to lose any more
 		p.note(record)
 	}
 	if isBlank(d) {

@@ -105,7 +105,7 @@ func (s *Store) scrubAndTell(ctx context.Context, u Upkeep) error {
 		return err
 	}
 	u.Scrubbed(report, time.Since(began))
-	s.opts.Logger.Debug("image scrubbed", "subjects", report.Entries, "keys", report.Keys, "drops", report.Drops,
+	s.opts.Logger.Debug("image scrubbed", "subjects", report.Entries, "keys", report.Keys, "drops", report.Drops, "bytes", report.Bytes,
 		"seconds", time.Since(began).Seconds(), "longest", report.Longest.String())
 	return nil
 }

@@ -28,7 +28,7 @@ segments:` + seenSegments
 
 // A stop that was acknowledged before an event was sent is in force when the event
 // is judged: with decisions in transactions that hang and are committed or
-// aborted, delays between instances and broker, changes of rules, and three
+// aborted, erasures and restrictions, delays between instances and broker, changes of rules, and three
 // instances that are killed, stopped and made to stand still.
 func TestBarrier(t *testing.T) {
 	if testing.Short() {
@@ -54,7 +54,7 @@ func TestBarrier(t *testing.T) {
 	l.awaitCaughtUp()
 	changes := l.check()
 	t.Logf("%v, %d changes of %d customers", l.troubles, len(changes), len(bySubjectID(changes)))
-	for _, what := range []string{"committed", "aborted", "kills", "events no", "events yes"} {
+	for _, what := range []string{"committed", "aborted", "kills", "events no", "events yes", "erase", "restrict", "unrestrict"} {
 		if l.troubles[what] == 0 {
 			t.Errorf("%s: 0", what)
 		}

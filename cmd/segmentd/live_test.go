@@ -32,7 +32,7 @@ var (
 // TestLive keeps a simulated shop open in real time while the instances of the
 // processor are killed (-9), stopped, made to stand still (SIGSTOP) and started
 // again, what they and the broker send each other is delayed, and beside the shop
-// speakers leave decisions in transactions that hang. verify must find nothing,
+// speakers leave decisions in transactions that hang, and customers ask to be erased. verify must find nothing,
 // the shop's customers who took nothing back must have exactly the changes of a
 // replay, and nobody may have one against a stop that was acknowledged before. It
 // needs -live.
@@ -116,7 +116,7 @@ func (l *live) with(instances int) *live {
 
 // open runs the shop, and makes trouble.
 func (l *live) open(length time.Duration) {
-	simulation := shop.New(shop.Config{Seed: *liveSeed, Customers: 200, Start: time.Now(), Pace: 1500 * time.Millisecond})
+	simulation := shop.New(shop.Config{Seed: *liveSeed, Customers: 200, Start: time.Now(), Pace: 1500 * time.Millisecond, Erasures: 0.01})
 	end := time.Now().Add(length)
 	beside := company{speakers: 4, hang: 4 * time.Second, pause: 400 * time.Millisecond}
 	if *liveRules {
@@ -136,7 +136,7 @@ func (l *live) open(length time.Duration) {
 // feed sends an action's decisions, then its events, each acknowledged before the
 // next; one in eight actions' decisions by a transaction.
 func (l *live) feed(records []shop.Record) {
-	for _, kind := range []shop.Kind{shop.Decision, shop.Event} {
+	for _, kind := range []shop.Kind{shop.Request, shop.Decision, shop.Event} {
 		some := slices.DeleteFunc(slices.Clone(records), func(r shop.Record) bool { return r.Kind != kind })
 		if kind == shop.Decision && len(some) > 0 && l.rng.IntN(8) == 0 {
 			l.troubles["transactions of the shop"]++
@@ -148,7 +148,7 @@ func (l *live) feed(records []shop.Record) {
 			}
 			continue
 		}
-		l.sendAll(l.plain, map[shop.Kind]string{shop.Decision: "decisions", shop.Event: "events"}[kind], some)
+		l.sendAll(l.plain, map[shop.Kind]string{shop.Request: "requests", shop.Decision: "decisions", shop.Event: "events"}[kind], some)
 	}
 }
 
@@ -157,13 +157,13 @@ func (l *live) sendAll(by *kgo.Client, topic string, records []shop.Record) (ent
 	for _, rec := range records {
 		p, _ := kafka.Murmur2.Partition([]byte(rec.Key), l.partitions)
 		l.must(by.ProduceSync(context.Background(), &kgo.Record{Topic: topic, Partition: p, Timestamp: rec.At, Key: []byte(rec.Key), Value: rec.Value}).FirstErr())
-		var fields struct{ MessageID, Purpose, Status string }
+		var fields struct{ MessageID, Purpose, Status, Request string }
 		l.must(json.Unmarshal(rec.Value, &fields))
 		now := time.Now()
-		e := &entry{message: fields.MessageID, purpose: fields.Purpose, given: fields.Status == "given", at: subject.FromTime(rec.At.Truncate(time.Millisecond)), acked: subject.FromTime(now)}
+		e := &entry{message: fields.MessageID, purpose: fields.Purpose, given: fields.Status == "given", request: fields.Request, at: subject.FromTime(rec.At.Truncate(time.Millisecond)), acked: subject.FromTime(now)}
 		entries, l.ledger[rec.Key] = append(entries, e), append(l.ledger[rec.Key], e)
 		l.inputs, l.late = append(l.inputs, rec), max(l.late, now.Sub(rec.At))
-		if rec.Kind == shop.Decision && !e.given {
+		if rec.Kind == shop.Request || rec.Kind == shop.Decision && !e.given {
 			l.stopped[rec.Key] = true
 		}
 	}

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -126,7 +128,7 @@ func (r *rig) restarts() {
 }
 
 func (r *rig) startProcessor() {
-	r.run = r.start("run", "--config", filepath.Join(r.dir, "segmentd.yaml"), "--log-level", "warn")
+	r.run = r.start("run", "--config", filepath.Join(r.dir, "segmentd.yaml"), "--log-level", cmp.Or(r.logLevel, "warn"))
 }
 
 // ready asks an instance whether it is.
@@ -158,6 +160,8 @@ type rig struct {
 	config         string
 	environ        []string // of the processor, beside the configuration
 	run            *exec.Cmd
+	log            io.Writer // of what is started; nil: the test's stderr
+	logLevel       string    // of the processor; "": warn
 	changelogBytes int64
 }
 
@@ -190,7 +194,7 @@ func (r *rig) configure(ruleFile string, brokers, reach []string) {
 	rules := filepath.Join(r.dir, "rules")
 	r.must(os.Mkdir(rules, 0o700))
 	r.must(os.WriteFile(filepath.Join(rules, "load.yaml"), []byte(ruleFile), 0o600))
-	r.config = fmt.Sprintf("kafka: {brokers: [%s]}\ninputs: [{topic: events, kind: event}, {topic: decisions, kind: decision}]\n"+
+	r.config = fmt.Sprintf("kafka: {brokers: [%s]}\ninputs: [{topic: events, kind: event}, {topic: decisions, kind: decision}, {topic: requests, kind: request}]\n"+
 		"topics: {create: true, partitions: %d}\nrules: %s\ndata: %s\nhttp: {listen: %q, pprof: true}\n",
 		r.reach, r.partitions, rules, filepath.Join(r.dir, "data"), r.http)
 	r.must(os.WriteFile(filepath.Join(r.dir, "segmentd.yaml"), []byte(r.config), 0o600))
@@ -222,6 +226,9 @@ func (r *rig) start(args ...string) *exec.Cmd {
 	cmd := exec.Command(r.bin, args...)
 	cmd.Env = append(append(environment(), "SEGMENTD_SECRET="+rigSecret), r.environ...)
 	cmd.Stderr = os.Stderr
+	if r.log != nil {
+		cmd.Stderr = r.log
+	}
 	r.must(cmd.Start())
 	r.t.Cleanup(func() {
 		_ = cmd.Process.Kill()
@@ -241,12 +248,12 @@ func (r *rig) createTopics() {
 		}
 	}
 	var topics []kafka.NewTopic
-	for _, name := range []string{"events", "decisions"} {
+	for _, name := range inputTopics {
 		topics = append(topics, kafka.NewTopic{Name: name, Partitions: r.partitions, ReplicationFactor: -1, Configs: soakRetention(name)})
 	}
 	_, err := r.client.CreateTopics(ctx, topics)
 	r.must(err)
-	r.must(r.client.WaitTopics(ctx, "events", "decisions"))
+	r.must(r.client.WaitTopics(ctx, inputTopics...))
 }
 
 func (r *rig) send(topic string, ms []stream.Message) {
@@ -461,13 +468,23 @@ func (r *rig) drive(ctx context.Context, rate float64, length time.Duration, obs
 // readLatencies reads the changes of all partitions from their present end, and
 // tells how long each took, until ctx ends.
 func (r *rig) readLatencies(ctx context.Context, observe func(time.Duration)) {
-	marks, err := r.client.Watermarks(ctx, "segmentd-changes", r.partitions)
+	r.follow(ctx, "segmentd-changes", func(value []byte, now time.Time) {
+		if d, ok := latencyOf(value, now); ok {
+			observe(d)
+		}
+	})
+}
+
+// follow reads a topic of ours from its present end, read_committed, until ctx
+// ends, and tells each value and when it was read.
+func (r *rig) follow(ctx context.Context, topic string, each func(value []byte, now time.Time)) {
+	marks, err := r.client.Watermarks(ctx, topic, r.partitions)
 	if err != nil {
 		return
 	}
 	positions := make([]stream.Position, len(marks))
 	for i, m := range marks {
-		positions[i] = stream.Position{Topic: "segmentd-changes", Partition: m.Partition, Offset: m.End}
+		positions[i] = stream.Position{Topic: topic, Partition: m.Partition, Offset: m.End}
 	}
 	var buf stream.Buffer
 	for ctx.Err() == nil {
@@ -479,9 +496,7 @@ func (r *rig) readLatencies(ctx context.Context, observe func(time.Duration)) {
 		for i := range fetched {
 			positions[i].Offset = fetched[i].Next
 			for j := range fetched[i].Records {
-				if d, ok := latencyOf(fetched[i].Records[j].Value, now); ok {
-					observe(d)
-				}
+				each(fetched[i].Records[j].Value, now)
 			}
 		}
 	}

@@ -75,6 +75,10 @@ func (l *live) checkHeaders(p *wire.Published, r *kgo.Record) {
 	want := map[string]string{"ce_id": p.ID, "ce_source": "/segmentd/segmentd", "ce_type": "segmentd.segment." + c.Kind.String(), "ce_subject": c.Subject.Value,
 		"ce_time": c.Time.String(), "ce_specversion": "1.0", "ce_segment": c.Segment, "ce_reason": c.Reason.String(),
 		"ce_version": strconv.FormatUint(c.Version, 10), "content-type": "application/json"}
+	if c.Kind == subject.Erased { // of the subject as a whole
+		want["ce_type"] = "segmentd.subject.erased"
+		delete(want, "ce_segment")
+	}
 	for key, value := range want {
 		if got[key] != value {
 			l.t.Errorf("offset %d of partition %d: %s is %q, want %q", r.Offset, r.Partition, key, got[key], value)
@@ -111,6 +115,9 @@ func (l *live) checkMembers(changes []subject.Change) {
 		got[string(r.Key)] = m
 	})
 	for _, c := range changes {
+		if c.Kind == subject.Erased {
+			continue
+		}
 		m := row{Time: c.Time.String(), Reason: c.Reason.String(), Version: c.Version}
 		if c.Kind == subject.Entered {
 			m.UserID, m.IDType, m.Segment, m.Since = c.Subject.Value, c.Subject.Type.String(), c.Segment, m.Time

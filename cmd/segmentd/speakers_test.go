@@ -34,7 +34,7 @@ const (
 )
 
 // speaker decides for customers of its own, plainly and in transactions that hang,
-// and sends events that say what was allowed when they were sent.
+// asks for their erasure and restriction, and sends events that say what was allowed when they were sent.
 type speaker struct {
 	name       string
 	rng        *rand.Rand
@@ -44,6 +44,7 @@ type speaker struct {
 	pause      time.Duration // between two acts, at most
 	ids        []string
 	last       map[string]said // by "id purpose"
+	restricted map[string]bool // by id
 	ledger     ledger
 	clock      time.Time
 	serial     int
@@ -57,7 +58,7 @@ const speakerPrefix = "speaker-"
 func (l *live) newSpeaker(n int, hang, pause time.Duration) *speaker {
 	name := fmt.Sprintf("%s%d-%d", speakerPrefix, l.seed, n)
 	s := &speaker{name: name, rng: rand.New(rand.NewPCG(l.seed, uint64(100+n))), partitions: l.partitions, hang: hang, pause: pause,
-		last: map[string]said{}, ledger: ledger{}, counts: map[string]int{},
+		last: map[string]said{}, restricted: map[string]bool{}, ledger: ledger{}, counts: map[string]int{},
 		plain: l.franz(kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0)),
 		tx:    l.franz(kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0), kgo.TransactionalID(name))}
 	for i := range 4 * l.partitions {
@@ -84,6 +85,11 @@ func (s *speaker) run(ctx context.Context, until time.Time) error {
 func (s *speaker) act(ctx context.Context) error {
 	<-time.After(time.Duration(s.rng.Int64N(int64(s.pause))))
 	id := s.ids[s.rng.IntN(len(s.ids))]
+	if s.rng.IntN(12) == 0 && s.last[id+" marketing"] != pending && s.last[id+" personalisation"] != pending {
+		if err := s.ask(ctx, id); err != nil {
+			return err
+		}
+	}
 	if purpose := s.purpose(); s.rng.IntN(3) > 0 && s.last[id+" "+purpose] != pending {
 		e, err := s.decide(ctx, s.plain, id, purpose)
 		if err != nil {
@@ -145,12 +151,38 @@ func (s *speaker) decide(ctx context.Context, by *kgo.Client, id, purpose string
 	return e, s.send(ctx, by, "decisions", id, e, fmt.Sprintf(`{"type":"decision","userId":%q,"purpose":%q,"status":%q,`, id, purpose, status))
 }
 
+// ask sends a request of a customer and waits for its acknowledgement: to be erased, or
+// to be restricted until the next one.
+func (s *speaker) ask(ctx context.Context, id string) error {
+	s.serial++
+	e := &entry{request: "erase"}
+	switch {
+	case s.rng.IntN(2) == 0:
+	case s.restricted[id]:
+		e.request = "unrestrict"
+	default:
+		e.request = "restrict"
+	}
+	s.counts[e.request]++
+	if err := s.send(ctx, s.plain, "requests", id, e, fmt.Sprintf(`{"type":"request","requestId":"%s-q%d","userId":%q,"request":%q,`, s.name, s.serial, id, e.request)); err != nil {
+		return err
+	}
+	s.restricted[id] = e.request == "restrict"
+	if e.request == "erase" {
+		s.last[id+" marketing"], s.last[id+" personalisation"] = no, no
+	}
+	return nil
+}
+
 // settle notes what is certain of a customer's purpose now: the last decision
 // that was not aborted.
 func (s *speaker) settle(id string, of *entry) {
 	now := no
 	for _, e := range s.ledger[id] {
-		if e.purpose == of.purpose && !e.aborted {
+		switch {
+		case e.request == "erase":
+			now = no
+		case e.purpose == of.purpose && !e.aborted:
 			now = map[bool]said{true: yes, false: no}[e.given]
 		}
 	}
@@ -168,6 +200,9 @@ func (s *speaker) event(ctx context.Context, id string) error {
 }
 
 func (s *speaker) saidLast(id, purpose string) said {
+	if s.restricted[id] {
+		return no
+	}
 	if last, ok := s.last[id+" "+purpose]; ok {
 		return last
 	}
