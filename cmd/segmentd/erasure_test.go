@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -297,8 +298,12 @@ func (w *wipe) standing(people []int) (all []string) {
 	w.t.Helper()
 	for _, n := range people {
 		for _, page := range []string{"", "/explain"} {
-			text, err := get("http://" + w.http + "/v1/subjects/" + personOf(n) + page)
-			w.must(err)
+			url, text := "http://"+w.http+"/v1/subjects/"+personOf(n)+page, ""
+			poll(w.t, url, func() bool { // it may be moving, or busy
+				status, _, body := request(w.t, "GET", url, "", "")
+				text = body
+				return status == http.StatusOK
+			})
 			all = append(all, moments.ReplaceAllString(text, ""))
 		}
 	}
