@@ -380,3 +380,36 @@ func existing(paths []string) []string {
 		return err != nil || !info.Mode().IsRegular()
 	})
 }
+
+var (
+	namedTest   = regexp.MustCompile(`\bTest[A-Z]\w+`)
+	writtenTest = regexp.MustCompile(`(?m)^func (Test[A-Z]\w+)\(`)
+)
+
+// TestRepositoryNamedTests: what documents say is shown by a test is, by one that exists.
+func TestRepositoryNamedTests(t *testing.T) {
+	written, named := map[string]bool{}, map[string]string{}
+	for _, path := range files(t) {
+		text, err := os.ReadFile(filepath.Join(root, path))
+		switch {
+		case err != nil && !errors.Is(err, fs.ErrNotExist):
+			t.Error(err)
+		case strings.HasSuffix(path, "_test.go"):
+			for _, found := range writtenTest.FindAllSubmatch(text, -1) {
+				written[string(found[1])] = true
+			}
+		case strings.HasSuffix(path, ".md"):
+			for _, name := range namedTest.FindAllString(string(text), -1) {
+				named[name] = path
+			}
+		}
+	}
+	for name, path := range named {
+		if !written[name] {
+			t.Errorf("%s: there is no test %s", path, name)
+		}
+	}
+	if len(named) < 100 {
+		t.Errorf("documents name %d tests", len(named))
+	}
+}
