@@ -72,7 +72,7 @@ var layers = map[string]layer{
 	// What must not be in files any more.
 	"state/canary": {},
 	// Brokers for tests, Apache Kafka's among them.
-	"processor/kafka/kafkatest": {own: []string{"processor/embedded"}, heavy: []string{"kfake"}},
+	"processor/kafka/kafkatest": {own: []string{"processor/embedded"}, heavy: []string{"kfake", "kmsg"}},
 	// JSON Schemas in tests.
 	"rules/schematest": {heavy: []string{"yaml"}},
 	// Planted bugs.
