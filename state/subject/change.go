@@ -71,16 +71,16 @@ func ReasonOfStop(s Status) Reason {
 
 // Change is one membership change as it is published.
 type Change struct {
-	Subject  ID
-	Segment  string
-	Kind     ChangeKind
-	Time     Instant // the instant from which it is so
-	Reason   Reason
-	Purpose  string
+	Subject ID
+	Segment string
+	Kind    ChangeKind
+	Time    Instant // the instant from which it is so
+	Reason  Reason
+	Purpose string
 	// Output is the output whose topics it is for, where Routed; else it is that of
 	// its purpose. Erasures have no purpose, and a segment's former rules may have had another.
-	Output string
-	Routed bool
+	Output   string
+	Routed   bool
 	Version  uint64 // rises by one with each change of the subject
 	CausedBy string // messageId or topic:partition:offset of the causing event; ""
 }
