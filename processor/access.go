@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/segmentd/segmentd/processor/core"
+	"github.com/segmentd/segmentd/rules"
 	"github.com/segmentd/segmentd/state/subject"
 )
 
@@ -16,30 +17,9 @@ type AccessDocument = core.AccessDocument
 // at once the request stays open. It waits as Lookup does, and what takes time is
 // done in the caller's goroutine.
 func (p *Processor) Access(ctx context.Context, id subject.ID, requestID string) (AccessDocument, error) {
-	asking, cancel := context.WithTimeout(ctx, lookupWait)
-	defer cancel()
-	var s standing
-	dossier := &subject.Dossier{ID: id}
-	var elsewhere error
-	for _, partition := range p.partitionsOf(id) {
-		loop, err := p.ownerOf(partition)
-		if err != nil {
-			elsewhere = err
-			continue
-		}
-		found, d, err := loop.handOver(asking, id, requestID)
-		if err != nil {
-			return AccessDocument{}, err
-		}
-		if s.explainer == nil || found.record != nil || len(d.Requests) > 0 {
-			s, dossier = found, d
-		}
-		if s.record != nil {
-			break
-		}
-	}
-	if s.explainer == nil || s.record == nil && elsewhere != nil {
-		return AccessDocument{}, elsewhere
+	s, dossier, err := p.kept(ctx, id, requestID)
+	if err != nil {
+		return AccessDocument{}, err
 	}
 	if s.record == nil {
 		s.record = subject.NewRecord(id)
@@ -49,6 +29,52 @@ func (p *Processor) Access(ctx context.Context, id subject.ID, requestID string)
 		sources = append(sources, in.Topic)
 	}
 	return s.explainer.Access(s.record, dossier, s.clock, sources), nil
+}
+
+// Consents are the decisions of a subject that are kept, and what they are about.
+type Consents struct {
+	Subject subject.ID
+	Dossier *subject.Dossier // shares nothing with what is kept
+	Rules   *rules.Set       // in force
+	At      subject.Instant  // the partition's clock
+}
+
+// Consents tells what a subject has decided. It waits and fails as Lookup does.
+func (p *Processor) Consents(ctx context.Context, id subject.ID) (Consents, error) {
+	s, dossier, err := p.kept(ctx, id, "")
+	if err != nil {
+		return Consents{}, err
+	}
+	return Consents{id, dossier, s.explainer.Rules(), s.clock}, nil
+}
+
+// kept finds a subject in the partitions where it can be; s.record is nil where
+// nothing is kept. A request that is named is completed.
+func (p *Processor) kept(ctx context.Context, id subject.ID, requestID string) (s standing, dossier *subject.Dossier, err error) {
+	asking, cancel := context.WithTimeout(ctx, lookupWait)
+	defer cancel()
+	var elsewhere error
+	for _, partition := range p.partitionsOf(id) {
+		loop, err := p.ownerOf(partition)
+		if err != nil {
+			elsewhere = err
+			continue
+		}
+		found, d, err := loop.handOver(asking, id, requestID)
+		if err != nil {
+			return s, nil, err
+		}
+		if s.explainer == nil || found.record != nil || len(d.Requests) > 0 {
+			s, dossier = found, d
+		}
+		if s.record != nil {
+			break
+		}
+	}
+	if s.explainer == nil || s.record == nil && elsewhere != nil {
+		return s, nil, elsewhere
+	}
+	return s, dossier, nil
 }
 
 // handOver asks the partition's goroutine for a subject as it stands, and completes

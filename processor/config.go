@@ -116,9 +116,11 @@ type Deps struct {
 	CheckMember func(ctx context.Context, member stream.GroupMember) error
 	// Transactor returns the producer of a transactional id.
 	Transactor func(transactionalID string) stream.Transactor
-	Logger     *slog.Logger
-	Metrics    *metrics.Metrics
-	Now        func() time.Time // the wall clock; only idle partitions' clocks follow it
+	// Producer sends what is submitted; nil: nothing is. One goroutine at a time uses it.
+	Producer stream.Producer
+	Logger   *slog.Logger
+	Metrics  *metrics.Metrics
+	Now      func() time.Time // the wall clock; only idle partitions' clocks follow it
 }
 
 func (d Deps) withDefaults() (Deps, error) {

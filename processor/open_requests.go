@@ -35,10 +35,14 @@ func (p *Processor) Requests(ctx context.Context) (all []RequestInfo, complete b
 	return all, complete
 }
 
+func (p *partition) infoOf(s subject.RequestState) RequestInfo {
+	return RequestInfo{s, p.id, subject.FromTime(requestDue(s.Received))}
+}
+
 func (p *partition) listRequests() (all []RequestInfo) {
 	for _, requests := range p.register.requests {
 		for _, s := range requests {
-			all = append(all, RequestInfo{s, p.id, subject.FromTime(requestDue(s.Received))})
+			all = append(all, p.infoOf(s))
 		}
 	}
 	slices.SortFunc(all, func(a, b RequestInfo) int { return cmp.Compare(a.RequestID, b.RequestID) })

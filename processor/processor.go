@@ -28,7 +28,8 @@ type Processor struct {
 	deps   Deps
 	topics Topics
 
-	reloading sync.Mutex // held by Reload
+	reloading sync.Mutex    // held by Reload
+	sending   chan struct{} // of size 1: full while something is sent with deps.Producer
 	book      *ruleBook
 	following sync.Mutex // held while another rule set is put in force
 	edition   string     // guarded by following: hash of the one in force; "": of this instance's files, not published yet
@@ -53,7 +54,7 @@ func New(cfg Config, deps Deps) (*Processor, error) {
 	if cfg.Group == "" || cfg.Partitions < 1 || len(cfg.Inputs) == 0 {
 		return nil, errors.New("a processor needs a group, partitions and inputs")
 	}
-	p := &Processor{cfg: cfg, deps: deps, topics: Topics{cfg.Group}, running: map[int32]*partition{}, left: map[int32]*sizes{}, rests: map[int32]*rest{}}
+	p := &Processor{cfg: cfg, sending: make(chan struct{}, 1), deps: deps, topics: Topics{cfg.Group}, running: map[int32]*partition{}, left: map[int32]*sizes{}, rests: map[int32]*rest{}}
 	p.book = newRuleBook(cfg.Group, &p.deps)
 	p.setRules(deps.Rules, false)
 	return p, nil

@@ -7,9 +7,11 @@ import (
 	"sync"
 	"time"
 
+	"github.com/segmentd/segmentd/processor"
 	"github.com/segmentd/segmentd/processor/access"
 	"github.com/segmentd/segmentd/processor/admin"
 	"github.com/segmentd/segmentd/processor/audit"
+	"github.com/segmentd/segmentd/processor/transparency"
 	"github.com/segmentd/segmentd/state"
 	"github.com/segmentd/segmentd/state/subject"
 )
@@ -38,12 +40,17 @@ func (s *service) openAdmin(secret []byte) (err error) {
 	s.admin, err = admin.New(admin.Config{Listen: s.cfg.HTTP.Listen, Advertise: s.cfg.HTTP.Advertise, Pprof: s.cfg.HTTP.Pprof, TLS: tlsConfig,
 		BehindTLSProxy: s.cfg.HTTP.BehindTLSProxy},
 		admin.Deps{Tokens: s.tokens, Audit: s.audit.Append, Pseudonym: pseudonyms(secret), Metrics: s.metrics,
-			Processor: s.processor, Gatherer: s.metrics.Gatherer(), Logger: s.log, Reload: s.reload, Absent: s.absentInputs,
+			Processor: s.processor, Gatherer: s.metrics.Gatherer(), Logger: s.log, Reload: s.reload, Absent: s.absentInputs, Receipt: s.receipt,
 			Owner: s.client.NewAddressBook(s.cfg.Group, s.sharedTopic()).Owner})
 	if err != nil {
 		return usageError(err)
 	}
 	return nil
+}
+
+// receipt is the receipt of a subject's decisions.
+func (s *service) receipt(c processor.Consents) any {
+	return transparency.NewReceipt(transparency.Source{Rules: c.Rules, Config: s.cfg, Topics: documentTopics(s.cfg.Group, c.Rules)}, c.Subject, c.Dossier, c.At)
 }
 
 // pseudonyms returns what the audit log writes of ids; safe for concurrent use.

@@ -144,7 +144,7 @@ const (
 )
 
 // ask asks about a subject with its id in the body, where no proxy's access log keeps it.
-func (a *asker) ask(ctx context.Context, page string, query map[string]string) ([]byte, error) {
+func (a *asker) ask(ctx context.Context, page string, query any) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	body, err := json.Marshal(query)
@@ -170,7 +170,7 @@ func (a *asker) ask(ctx context.Context, page string, query map[string]string) (
 	if body, err = io.ReadAll(io.LimitReader(res.Body, maxAnswerBytes)); err != nil {
 		return nil, environmentError(err)
 	}
-	if res.StatusCode != http.StatusOK {
+	if res.StatusCode != http.StatusOK && res.StatusCode != http.StatusAccepted {
 		return nil, refusal(res, body)
 	}
 	return body, nil
@@ -179,15 +179,23 @@ func (a *asker) ask(ctx context.Context, page string, query map[string]string) (
 // origin is a URL without its path.
 func origin(u *url.URL) string { return u.Scheme + "://" + u.Host }
 
-// refusal is the error that an answer other than 200 is, of whoever gave it.
+// answerError is an answer that is none of success.
+type answerError struct {
+	status int
+	text   string
+}
+
+func (e *answerError) Error() string { return e.text }
+
+// refusal is the error that an answer other than success is, of whoever gave it.
 func refusal(res *http.Response, body []byte) error {
 	var problem struct{ Title, Detail string }
 	if json.Unmarshal(body, &problem) != nil || problem.Detail == "" {
 		problem.Detail = res.Status
 	}
-	err := fmt.Errorf("%s answered %d: %s", origin(res.Request.URL), res.StatusCode, problem.Detail)
+	err := &answerError{res.StatusCode, fmt.Sprintf("%s answered %d: %s", origin(res.Request.URL), res.StatusCode, problem.Detail)}
 	switch res.StatusCode {
-	case http.StatusNotFound, http.StatusConflict, http.StatusUnauthorized, http.StatusForbidden:
+	case http.StatusBadRequest, http.StatusNotFound, http.StatusConflict, http.StatusUnauthorized, http.StatusForbidden:
 		return usageError(err)
 	}
 	return environmentError(err)

@@ -294,6 +294,13 @@ func (p *progress) show(n int64) {
 	fmt.Fprintf(p.w, "\r\x1b[K%d %s (%.0f/s)", n, p.what, float64(n)/time.Since(p.began).Seconds())
 }
 
+// say shows a text, with how long it has been going on.
+func (p *progress) say(text string) {
+	if p != nil {
+		fmt.Fprintf(p.w, "\r\x1b[K%s, %s", text, time.Since(p.began).Round(time.Second))
+	}
+}
+
 func (p *progress) done(int64) {
 	if p != nil {
 		fmt.Fprint(p.w, "\r\x1b[K")

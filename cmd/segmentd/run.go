@@ -293,6 +293,7 @@ func (s *service) newProcessor() (*processor.Processor, error) {
 	}
 	return processor.New(cfg, processor.Deps{Rules: s.set, Store: s.store, Secret: s.store.Fingerprint(), Fetcher: s.client,
 		Bounds: s.bounds, TopicIDs: s.client.TopicIDs, Committed: s.committed, Produces: s.addTopics, CheckMember: s.client.CheckMember, Logger: s.log, Metrics: s.metrics,
+		Producer: s.client.NewProducer(kafka.ProducerConfig{}),
 		Transactor: func(id string) stream.Transactor {
 			return s.client.NewTransactor(kafka.TransactorConfig{TransactionalID: id, Compression: kafka.Zstd})
 		}})

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -35,6 +36,7 @@ var updateScripts = flag.Bool("update", false, "write what the commands print in
 //
 //	exits STATUS segmentd …     runs a command that must end with that status
 //	serving URL REGEXP          waits until the page matches
+//	becomes REGEXP segmentd …   runs a command until its output matches
 //	topic NAME N [KEY=VALUE …]  creates a topic of N partitions on $BROKER
 //	hold ADDRESS                listens there until the script ends
 //
@@ -50,7 +52,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "serving": serving, "topic": createTopic, "hold": hold,
+			"exits": exits, "serving": serving, "becomes": becomes, "topic": createTopic, "hold": hold,
 		},
 	})
 }
@@ -96,6 +98,19 @@ func serving(ts *testscript.TestScript, neg bool, args []string) {
 		body, err := get(args[0])
 		last = body
 		return err == nil && pattern.MatchString(body)
+	}, &last)
+}
+
+func becomes(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: becomes REGEXP COMMAND …")
+	}
+	pattern := regexp.MustCompile("(?m)" + args[0])
+	last := ""
+	within(ts, strings.Join(args[1:], " ")+" prints "+args[0], func() bool {
+		err := ts.Exec(args[1], args[2:]...)
+		last = ts.ReadFile("stdout") + ts.ReadFile("stderr")
+		return err == nil && pattern.MatchString(last)
 	}, &last)
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 )
@@ -22,6 +23,12 @@ type subjectAction struct {
 func subjectActions() []subjectAction {
 	return []subjectAction{
 		{"access", "USER", "print everything that is kept about USER (GDPR article 15)", []string{"request-id"}, subjectAccess},
+		{"receipt", "USER", "print a receipt of what USER consented to, and when (ISO/IEC TS 27560)", nil, subjectReceipt},
+		{"erase", "USER", "delete everything that is kept about USER (article 17); needs --ticket", sentFlags, subjectErase},
+		{"rectify", "USER", "correct traits of USER (article 16): --trait, --traits", append([]string{"trait", "traits"}, sentFlags...), subjectRectify},
+		{"restrict", "USER", "process nothing of USER, and delete nothing (article 18)", sentFlags, subjectRestrict},
+		{"unrestrict", "USER", "lift the restriction (article 18(3))", sentFlags, subjectUnrestrict},
+		{"object", "USER", "end a purpose that USER objects to (article 21): --purpose", []string{"purpose", "timestamp"}, subjectObject},
 	}
 }
 
@@ -31,20 +38,36 @@ type subjectFlags struct {
 	idType    *string
 	ticket    *string
 	requestID *string
+	timestamp *string
+	wait      *time.Duration
+	traits    *[]string
+	file      *string
+	purpose   *string
 	output    *string
 }
 
-// actionFlags are those that only some actions take.
-var actionFlags = []string{"request-id"}
+// actionFlags are those that only some actions take; sentFlags those of what is sent
+// to the requests topic.
+var (
+	actionFlags = []string{"request-id", "timestamp", "wait", "trait", "traits", "purpose"}
+	sentFlags   = []string{"request-id", "timestamp", "wait"}
+)
 
 func addSubjectFlags(fs *pflag.FlagSet) *subjectFlags {
-	return &subjectFlags{
+	f := &subjectFlags{
 		at:        addAskFlags(fs),
 		idType:    fs.String("id-type", "userId", "userId or anonymousId"),
 		ticket:    fs.String("ticket", "", "`name` of what this is for, as your case's number; the audit log has it"),
-		requestID: fs.String("request-id", "", "`id` of the request"),
+		requestID: fs.String("request-id", "", "`id` of the request: of access that which is answered, else one of yours (default a new one)"),
+		timestamp: fs.String("timestamp", "", "`when` it was asked for, as 2027-01-31T00:00:00Z (default now)"),
+		wait:      fs.Duration("wait", 0, "wait until it is done, no longer than `so long`"),
+		traits:    fs.StringArray("trait", nil, "`key=JSON`, a trait as it is right, null to remove it; may be repeated"),
+		file:      fs.String("traits", "", "JSON `file` of an object of traits as they are right"),
+		purpose:   fs.String("purpose", "", "`key` of the purpose"),
 		output:    fs.String("output", "text", "text or json"),
 	}
+	fs.Lookup("wait").NoOptDefVal = "2h"
+	return f
 }
 
 func subjectCommand() command {
@@ -65,6 +88,13 @@ func subjectHelp() string {
 		fmt.Fprintf(&b, "  %-25s %s\n", a.name+" "+a.args, a.summary)
 	}
 	b.WriteString(`
+All but access, receipt and object are sent to the requests topic, as --request-id, and how far they are is told; with
+--wait (or --wait=10m) once they are done. An erasure is done when the files have nothing of USER any more. A repeat with
+the same --request-id and --timestamp changes nothing. Documents are JSON.
+
+  echo u1 | segmentd subject erase - --ticket HELP-4711 --wait
+  segmentd subject rectify u1 --trait 'email="ada@example.com"' --trait age=37
+
 USER "-" reads the id from stdin, so that it stays out of the shell's history.
 ` + askHelp)
 	return b.String()
@@ -121,6 +151,10 @@ func (f *subjectFlags) action(inv *invocation) (*subjectAction, error) {
 
 // query names the subject in a body.
 func (c *subjectCall) query() map[string]string { return map[string]string{*c.idType: c.what} }
+
+func subjectReceipt(ctx context.Context, c *subjectCall) error {
+	return c.print(ctx, "/v1/subjects/receipt", c.query())
+}
 
 func subjectAccess(ctx context.Context, c *subjectCall) error {
 	q := c.query()

@@ -31,7 +31,10 @@ type Processor interface {
 	Lookup(ctx context.Context, id subject.ID) (memberships []processor.Membership, found bool, err error)
 	Segments() []processor.SegmentInfo
 	Coverages() map[string]processor.Coverage
+	Consents(ctx context.Context, id subject.ID) (processor.Consents, error)
 	Access(ctx context.Context, id subject.ID, requestID string) (processor.AccessDocument, error)
+	Request(ctx context.Context, id subject.ID, requestID string) (info processor.RequestInfo, found bool, err error)
+	Submit(ctx context.Context, s processor.Submission) error
 	Requests(ctx context.Context) (all []processor.RequestInfo, complete bool)
 	Explain(ctx context.Context, id subject.ID, segment string) (processor.Explanations, error)
 	Pause(ctx context.Context, partition int32) error
@@ -68,6 +71,8 @@ type Deps struct {
 	Reload func(ctx context.Context, allowRemovals bool) (processor.Reloaded, error)
 	// Absent lists the input topics that are missing. Safe for concurrent use.
 	Absent func() []string
+	// Receipt makes the receipt of a subject's decisions, which is written as JSON.
+	Receipt func(processor.Consents) any
 	// Owner tells the address of the instance that owns a partition, "" if nobody
 	// does. Safe for concurrent use.
 	Owner func(ctx context.Context, partition int32) (address string, err error)

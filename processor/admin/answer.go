@@ -111,6 +111,15 @@ const ticketHeader = "Segmentd-Ticket"
 
 var ticketText = regexp.MustCompile(`^[A-Za-z0-9._:/#-]{1,128}$`)
 
+// noTicket asks for a ticket.
+const noTicket = "name what this is for, by the header " + ticketHeader + ", ?ticket= or the body's member ticket: 1 to 128 letters, digits and . _ : / # -"
+
+// hasTicket reports whether it was said what the access is for.
+func hasTicket(r *http.Request) bool {
+	a, ok := r.Context().Value(answerKey{}).(*answer)
+	return ok && a.entry.Ticket != ""
+}
+
 // maxTicketBody is how much of a body is looked at for its ticket.
 const maxTicketBody = 64 << 10
 
@@ -121,15 +130,14 @@ func (a *answer) readTicket(r *http.Request) *denial {
 	if ticket == "" {
 		ticket = r.URL.Query().Get("ticket")
 	}
-	if ticket == "" && a.page.ticket {
+	if ticket == "" && (a.page.ticket || a.page.ticketed) {
 		ticket = ticketOf(r)
 	}
 	switch {
 	case ticket == "" && !a.page.ticket:
 		return nil
 	case !ticketText.MatchString(ticket):
-		return &denial{reason: "no_ticket", status: http.StatusBadRequest, detail: "name what this is for, by the header " + ticketHeader +
-			", ?ticket= or the body's member ticket: 1 to 128 letters, digits and . _ : / # -"}
+		return &denial{reason: "no_ticket", status: http.StatusBadRequest, detail: noTicket}
 	}
 	a.entry.Ticket = ticket
 	return nil

@@ -24,6 +24,8 @@ type page struct {
 	act bool
 	// ticket: what the access is for must be named (Segmentd-Ticket).
 	ticket bool
+	// ticketed: it may be named in the body too, and the page says when it must be.
+	ticketed bool
 }
 
 // pages is the table of all pages. What is not in it is not answered.
@@ -40,7 +42,13 @@ func (s *Server) pages(cfg Config) []page {
 		{pattern: "GET /v1/segments", scope: access.Service, serve: s.segments},
 		{pattern: "GET /v1/subjects/{id}/access", scope: access.Requests, subject: true, serve: s.access},
 		{pattern: "POST /v1/subjects/access", scope: access.Requests, subject: true, serve: s.accessPosted},
+		{pattern: "GET /v1/subjects/{id}/receipt", scope: access.Requests, subject: true, serve: s.receipt},
+		{pattern: "POST /v1/subjects/receipt", scope: access.Requests, subject: true, serve: s.receiptPosted},
 		{pattern: "GET /v1/requests", scope: access.Requests, serve: s.requests},
+		{pattern: "POST /v1/requests", scope: access.Requests, subject: true, act: true, ticketed: true, serve: s.requestPosted},
+		{pattern: "GET /v1/requests/{requestId}", scope: access.Requests, subject: true, serve: s.request},
+		{pattern: "POST /v1/subjects/request", scope: access.Requests, subject: true, serve: s.requestLookup},
+		{pattern: "POST /v1/decisions", scope: access.Requests, subject: true, act: true, serve: s.decisionPosted},
 		{pattern: "GET /v1/status", scope: access.Service, serve: s.status},
 		{pattern: "POST /v1/admin/reload", scope: access.Administration, act: true, serve: s.reload},
 		{pattern: "POST /v1/admin/pause", scope: access.Administration, act: true, serve: s.pause},
@@ -97,6 +105,6 @@ func unmatched(mux *http.ServeMux) http.HandlerFunc {
 }
 
 func notFound(w http.ResponseWriter) {
-	problem(w, http.StatusNotFound, "there is no such page; see GET /v1/segments, /v1/requests, /v1/status, /v1/subjects/{id}, /v1/subjects/{id}/explain, /v1/subjects/{id}/access, /metrics, /livez, /readyz, "+
-		"and POST /v1/subjects/lookup, /v1/subjects/explain, /v1/subjects/access, /v1/admin/{pause,resume,reload}")
+	problem(w, http.StatusNotFound, "there is no such page; see GET /v1/segments, /v1/requests, /v1/status, /v1/subjects/{id}, /v1/subjects/{id}/explain, /v1/subjects/{id}/access, /v1/subjects/{id}/receipt, /v1/requests/{requestId}, /metrics, /livez, /readyz, "+
+		"and POST /v1/subjects/lookup, /v1/subjects/explain, /v1/subjects/access, /v1/subjects/receipt, /v1/subjects/request, /v1/requests, /v1/decisions, /v1/admin/{pause,resume,reload}")
 }

@@ -64,3 +64,45 @@ func isNameOf[T interface {
 	}
 	return word == ""
 }
+
+// request tells how far a subject's request is.
+func (s *Server) request(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	p := posted{q.Get("userId"), q.Get("anonymousId")}
+	if !p.valid() {
+		problem(w, http.StatusBadRequest, "say whose request it is: ?userId= or ?anonymousId=")
+		return
+	}
+	s.requested(w, r, p, r.PathValue("requestId"))
+}
+
+// requestLookup is request with the ids in the body, where they stay out of access logs.
+func (s *Server) requestLookup(w http.ResponseWriter, r *http.Request) {
+	var q struct {
+		posted
+		RequestID string `json:"requestId"`
+	}
+	if err := readPosted(w, r, &q); err != nil || !q.valid() || q.RequestID == "" {
+		problem(w, http.StatusBadRequest, `the body must be {"userId":"…","requestId":"…"} or {"anonymousId":"…","requestId":"…"}`)
+		return
+	}
+	s.requested(w, r, q.posted, q.RequestID)
+}
+
+func (s *Server) requested(w http.ResponseWriter, r *http.Request, p posted, requestID string) {
+	value, idType := p.id()
+	id, ok := subjectOf(w, value, idType)
+	if !ok {
+		return
+	}
+	s.about(r, id)
+	info, found, err := s.deps.Processor.Request(r.Context(), id, requestID)
+	switch {
+	case err != nil:
+		s.lookupProblem(w, r, err)
+	case !found:
+		problem(w, http.StatusNotFound, "no request of this id is kept of this subject; one that was just sent may not have been read yet")
+	default:
+		writeJSON(w, http.StatusOK, "application/json", requestOf(&info))
+	}
+}

@@ -159,6 +159,9 @@ func (x *Explainer) Access(r *subject.Record, d *subject.Dossier, at subject.Ins
 // not one of consent.
 var dpvStates = [...]string{subject.Given: "dpv:ConsentGiven", subject.Refused: "dpv:ConsentRefused", subject.Withdrawn: "dpv:ConsentWithdrawn", subject.Objected: "eu-gdpr:A21"}
 
+// DPVState is the Data Privacy Vocabulary's word for a status.
+func DPVState(s subject.Status) string { return dpvStates[s] }
+
 func decisionJSON(p *subject.Proof) DecisionJSON {
 	return DecisionJSON{p.Purpose, p.Status.String(), dpvStates[p.Status], p.Explicit, instantText(p.Time), instantText(p.Arrival), instantText(p.Expires),
 		p.NoticeVersion, p.Method, p.RecordID, p.Source.String()}

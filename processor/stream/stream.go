@@ -107,6 +107,13 @@ type Produced struct {
 	LogAppendTime subject.Instant // the broker's clock where the topic is LogAppendTime, else Never
 }
 
+// Producer produces outside of transactions. Not safe for concurrent use.
+type Producer interface {
+	// Send returns once all replicas in sync have the messages. After an error some
+	// may have been produced and some not.
+	Send(ctx context.Context, messages []Message) ([]Produced, error)
+}
+
 // GroupMember is the consumer group generation that offsets are committed under (KIP-447).
 type GroupMember struct {
 	Group      string

@@ -6,7 +6,7 @@ import "embed"
 var schemas embed.FS
 
 // SchemaNames lists the documents that have a JSON Schema.
-func SchemaNames() []string { return []string{"record", "notice"} }
+func SchemaNames() []string { return []string{"record", "notice", "receipt"} }
 
 // Schema returns the JSON Schema (draft 2020-12) of a document; ok is false if
 // there is none of that name. The caller owns the bytes.

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"encoding/json"
 	"time"
 
 	"github.com/segmentd/segmentd/processor/wire/scan"
@@ -97,6 +98,11 @@ func (u TimestampUnit) appendInstant(b []byte, t time.Time) []byte {
 	// Exact: whole microseconds, and the unit's decimal point in their text.
 	n, _ := subject.Decimal(t.UnixMicro(), epochExponent[u])
 	return append(b, n.String()...)
+}
+
+// JSON is an instant as an input with that unit writes it.
+func (u TimestampUnit) JSON(at subject.Instant) json.RawMessage {
+	return u.appendInstant(nil, at.Time())
 }
 
 // epochExponent is the power of ten by which microseconds become the unit.

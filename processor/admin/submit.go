@@ -1,0 +1,134 @@
+package admin
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/segmentd/segmentd/processor"
+	"github.com/segmentd/segmentd/processor/wire"
+	"github.com/segmentd/segmentd/state/subject"
+)
+
+// submitWait bounds how long Kafka may take for what is submitted.
+const submitWait = 8 * time.Second
+
+// postedRequest is the body of POST /v1/requests.
+type postedRequest struct {
+	posted
+	RequestID string                     `json:"requestId"`
+	Request   string                     `json:"request"`
+	Traits    map[string]json.RawMessage `json:"traits"`
+	Timestamp string                     `json:"timestamp"`
+	Ticket    string                     `json:"ticket"` // read by readTicket
+}
+
+// requestPosted sends a subject's request to the requests topic.
+func (s *Server) requestPosted(w http.ResponseWriter, r *http.Request) {
+	var q postedRequest
+	err := readPosted(w, r, &q)
+	if err != nil || !q.valid() || q.Request == "" || !isNameOf(q.Request, subject.RequestKinds) || (q.Traits != nil) != (q.Request == subject.Rectify.String()) {
+		problem(w, http.StatusBadRequest, `the body must be {"userId":"…","request":"…"} or {"anonymousId":"…","request":"…"}, with or without "requestId", "timestamp" and "ticket"; `+
+			`request is access, portability, erase, rectify, restrict or unrestrict, and rectify, nothing else, has "traits":{…}`)
+		return
+	}
+	if q.Request == subject.Erase.String() && !hasTicket(r) {
+		problem(w, http.StatusBadRequest, noTicket)
+		return
+	}
+	if q.RequestID == "" {
+		q.RequestID = rand.Text()
+	}
+	fields := map[string]any{"requestId": q.RequestID, "request": q.Request}
+	if q.Traits != nil {
+		fields["traits"] = q.Traits
+	}
+	if !s.submit(w, r, submitted{q.posted, wire.Requests, q.Timestamp, fields}) {
+		return
+	}
+	value, idType := q.id()
+	at := url.URL{Path: "/v1/requests/" + q.RequestID, RawPath: "/v1/requests/" + url.PathEscape(q.RequestID), RawQuery: url.Values{idType: {value}}.Encode()}
+	w.Header().Set("Location", at.String())
+	writeJSON(w, http.StatusAccepted, "application/json", struct {
+		RequestID string `json:"requestId"`
+		Status    string `json:"status"`
+	}{q.RequestID, subject.Received.String()})
+}
+
+// decisionPosted sends a subject's decision to the decisions topic: one that stops a
+// purpose. Consent comes from where the subject gives it.
+func (s *Server) decisionPosted(w http.ResponseWriter, r *http.Request) {
+	var q struct {
+		posted
+		Purpose   string `json:"purpose"`
+		Status    string `json:"status"`
+		Timestamp string `json:"timestamp"`
+		Method    string `json:"method"`
+		RecordID  string `json:"recordId"`
+	}
+	err := readPosted(w, r, &q)
+	if err != nil || !q.valid() || q.Purpose == "" || q.Status != subject.Objected.String() && q.Status != subject.Withdrawn.String() && q.Status != subject.Refused.String() {
+		problem(w, http.StatusBadRequest, `the body must be {"userId":"…","purpose":"…","status":"…"} or {"anonymousId":"…",…}, with or without "timestamp", "method" and "recordId"; `+
+			`status is objected, withdrawn or refused: consent comes from where the subject gives it`)
+		return
+	}
+	fields := map[string]any{"purpose": q.Purpose, "status": q.Status}
+	for name, text := range map[string]string{"method": q.Method, "recordId": q.RecordID} {
+		if text != "" {
+			fields[name] = text
+		}
+	}
+	if s.submit(w, r, submitted{q.posted, wire.Decisions, q.Timestamp, fields}) {
+		writeJSON(w, http.StatusAccepted, "application/json", struct {
+			Status string `json:"status"`
+		}{subject.Received.String()})
+	}
+}
+
+// submitted is what was posted to be sent.
+type submitted struct {
+	posted
+	kind      wire.Kind
+	timestamp string // "": now
+	fields    map[string]any
+}
+
+// submit sends it; where it cannot, the answer is given.
+func (s *Server) submit(w http.ResponseWriter, r *http.Request, q submitted) bool {
+	value, idType := q.id()
+	id, ok := subjectOf(w, value, idType)
+	if !ok {
+		return false
+	}
+	at := subject.FromTime(time.Now())
+	if q.timestamp != "" {
+		given, err := subject.ParseInstant(q.timestamp)
+		if err != nil || given < 0 {
+			problem(w, http.StatusBadRequest, "timestamp is RFC 3339, not before 1970")
+			return false
+		}
+		at = given
+	}
+	s.about(r, id)
+	ctx, cancel := context.WithTimeout(r.Context(), submitWait)
+	defer cancel()
+	err := s.deps.Processor.Submit(ctx, processor.Submission{Kind: q.kind, Subject: id, At: at, Fields: q.fields})
+	var none *processor.NoInputError
+	var unfit *processor.UnfitError
+	switch {
+	case err == nil:
+		return true
+	case errors.As(err, &none):
+		problem(w, http.StatusConflict, err.Error())
+	case errors.As(err, &unfit):
+		problem(w, http.StatusBadRequest, err.Error())
+	default:
+		s.deps.Logger.Error("what was submitted cannot be sent", "route", r.Pattern, "error", err)
+		askAgain(w, "Kafka does not take it at the moment, and the log says why; it may have been sent all the same: send it again with the same requestId and timestamp, which changes nothing then")
+	}
+	return false
+}
