@@ -87,7 +87,13 @@ var mayAsk = []struct{ page, roles, path, body string }{
 	{"GET /v1/segments", "reader privacy operator", "/v1/segments", ""},
 	{"GET /v1/subjects/{id}/access", "privacy", "/v1/subjects/u1/access", ""},
 	{"POST /v1/subjects/access", "privacy", "/v1/subjects/access", `{"userId":"u1"}`},
+	{"GET /v1/subjects/{id}/receipt", "privacy", "/v1/subjects/u1/receipt", ""},
+	{"POST /v1/subjects/receipt", "privacy", "/v1/subjects/receipt", `{"userId":"u1"}`},
 	{"GET /v1/requests", "privacy", "/v1/requests", ""},
+	{"POST /v1/requests", "privacy", "/v1/requests", `{"userId":"u1","request":"erase","requestId":"r-1","ticket":"T-1"}`},
+	{"GET /v1/requests/{requestId}", "privacy", "/v1/requests/r-1?userId=u1", ""},
+	{"POST /v1/subjects/request", "privacy", "/v1/subjects/request", `{"userId":"u1","requestId":"r-1"}`},
+	{"POST /v1/decisions", "privacy", "/v1/decisions", `{"userId":"u1","purpose":"marketing","status":"objected"}`},
 	{"GET /v1/status", "reader privacy operator", "/v1/status", ""},
 	{"POST /v1/admin/reload", "operator", "/v1/admin/reload", ""},
 	{"POST /v1/admin/pause", "operator", "/v1/admin/pause?partition=1", ""},
@@ -96,6 +102,9 @@ var mayAsk = []struct{ page, roles, path, body string }{
 	{"/debug/pprof/profile", "operator", "/debug/pprof/profile?seconds=1", ""},
 	{"/debug/pprof/trace", "operator", "/debug/pprof/trace?seconds=0.001", ""},
 }
+
+// sends are the pages that answer 202.
+var sends = []string{"POST /v1/requests", "POST /v1/decisions"}
 
 // methods are those that are tried.
 var methods = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
@@ -200,14 +209,17 @@ func (m *matrix) answers(method, path, body string, role access.Role) {
 		want = 200
 	case slices.Contains(strings.Fields(m.roles[page]), string(role)):
 		want = 200
+		if slices.Contains(sends, page) {
+			want = 202
+		}
 	}
 	got, text := 0, ""
 	poll(m.T, method+" "+path+" is not put off", func() bool { // as it may be on a machine that is busy
 		got, text = authorized(m.T, method, m.base+path, "Bearer "+m.keys.byRole[role], body)
-		if want == 200 {
+		if want < 300 {
 			m.asked[page]++
 		}
-		return got != 503
+		return got != 503 && (got != 404 || !strings.HasSuffix(page, "{requestId}")) // nor not read yet
 	})
 	if got != want {
 		m.Errorf("%s %s (page %q) as %s: %d %.200s, want %d", method, path, page, role, got, text, want)
@@ -232,8 +244,8 @@ func (m *matrix) listed() {
 	}
 	for page, n := range m.asked {
 		path := page[strings.Index(page, "/"):]
-		act := strings.Contains(path, "/admin/") || strings.Contains(path, "pprof")
-		if act || strings.Contains(path, "/subjects/") {
+		act := strings.Contains(path, "/admin/") || strings.Contains(path, "pprof") || slices.Contains(sends, page)
+		if act || strings.Contains(path, "/subjects/") || strings.HasSuffix(path, "{requestId}") {
 			want[path] = n
 		}
 		if act && begun[path] != n {

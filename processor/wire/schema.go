@@ -8,7 +8,7 @@ import (
 //go:embed schema/*.json
 var schemas embed.FS
 
-var schemaNames = []string{"event", "decision", "request", "change", "change-segment", "member", "rejected", "request-result", "explanation"}
+var schemaNames = []string{"event", "decision", "request", "change", "change-segment", "member", "rejected", "request-result", "explanation", "access"}
 
 // SchemaNames returns the names of all formats that have a JSON Schema, inputs first.
 func SchemaNames() []string { return append([]string(nil), schemaNames...) }
