@@ -2,11 +2,17 @@ package processor
 
 import (
 	"encoding/json"
+	"fmt"
+	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/segmentd/segmentd/processor/wire"
+	"github.com/segmentd/segmentd/rules"
+	"github.com/segmentd/segmentd/rules/schematest"
 	"github.com/segmentd/segmentd/state/subject"
 )
 
@@ -33,25 +39,23 @@ func TestAccessDocumentIsComplete(t *testing.T) {
 			rec = kept.Clone()
 		})
 	})
-	want := []string{`"4711"`, "4711", "2026-03", "web_form", "r-1", "q-1", "decisions:0:0", "DE", "german", rec.Clock.String()}[1:]
-	for _, p := range rec.Purposes {
-		want = append(want, p.Key, p.Basis.Since.String())
-		for _, tr := range p.Traits {
-			want = append(want, tr.Key, tr.Time.String())
-		}
-		for _, leaf := range p.Leaves {
-			for _, at := range leaf.Times {
-				want = append(want, at.String())
-			}
-		}
-		for _, m := range p.Members {
-			i, _ := l.set.SegmentByID(m.Segment)
-			want = append(want, `"segment":"`+l.set.Segments[i].Key+`"`, m.Since.String())
+	schema, _ := wire.Schema("access")
+	if err := schematest.Compile(t, schema).Validate(schematest.JSON(t, b)); err != nil {
+		t.Error(err)
+	}
+	w := walker{T: t, set: l.set}
+	w.walk("record", reflect.ValueOf(rec))
+	w.walk("dossier", reflect.ValueOf(r.dossier("u1")))
+	for _, known := range []string{"4711", "2026-03", "web_form", "r-1", "q-1", "decisions:0:0", "DE", "german"} {
+		if !slices.ContainsFunc(w.found, func(f [2]string) bool { return f[1] == known }) {
+			t.Errorf("the walk has not come to %s", known)
 		}
 	}
-	for _, part := range want {
-		if !strings.Contains(text, part) {
-			t.Errorf("%s is not in the document", part)
+	for _, f := range w.found {
+		escaped, err := json.Marshal(f[1])
+		must(t, err)
+		if !strings.Contains(text, strings.Trim(string(escaped), `"`)) {
+			t.Errorf("%s %s is not in the document", f[0], f[1])
 		}
 	}
 	for _, other := range []string{"u2", "of-another", "8888"} {
@@ -70,4 +74,88 @@ func TestAccessDocumentIsComplete(t *testing.T) {
 	}
 	r.stop()
 	same(t, "results", l.results(), []string{"q-1 received", "q-1 completed"})
+}
+
+// walker collects every value in what is kept, as the document must show it. A field
+// of a kind that it does not know is an error, so that a new one is thought of.
+type walker struct {
+	*testing.T
+	set   *rules.Set
+	found [][2]string // path, text
+}
+
+// unsaid are fields that are not stored, or say nothing but which of their siblings
+// the document has.
+var unsaid = []string{"Armed", "Indexed", "Forgot", "Known", "Lapsed", "Lifted", "Truncated", "Explicit", "Type"}
+
+func (w *walker) walk(path string, v reflect.Value) {
+	w.Helper()
+	if text, known := w.textOf(path, v); known {
+		if text != "" {
+			w.found = append(w.found, [2]string{path, text})
+		}
+		return
+	}
+	switch v.Kind() {
+	case reflect.Pointer:
+		if !v.IsNil() {
+			w.walk(path, v.Elem())
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			w.walk(fmt.Sprintf("%s[%d]", path, i), v.Index(i))
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if name := v.Type().Field(i).Name; !slices.Contains(unsaid, name) {
+				w.walk(path+"."+name, v.Field(i))
+			}
+		}
+	default:
+		w.Errorf("%s is a %s: say here how the document shows it", path, v.Type())
+	}
+}
+
+// textOf is a value that is no whole of others; "" for none.
+func (w *walker) textOf(path string, v reflect.Value) (text string, known bool) {
+	switch x := v.Interface().(type) {
+	case subject.Instant:
+		if !x.Valid() || x == 0 {
+			return "", true
+		}
+		return x.String(), true
+	case subject.Position:
+		return x.String(), true
+	case subject.Status:
+		if x == subject.NoDecision {
+			return "", true
+		}
+		return x.String(), true
+	case subject.Value:
+		if x.Kind() == subject.NumberKind {
+			return x.Number().String(), true
+		}
+		return x.Str(), x.Kind() == subject.String
+	case subject.RequestKind:
+		return x.String(), true
+	case subject.RequestStatus:
+		return x.String(), true
+	case string:
+		return x, true
+	case uint32: // of a leaf, or of a segment
+		if leaf := w.set.LeafByKey(x); leaf != nil && strings.Contains(path, "Leaves") {
+			return leaf.Text, true
+		}
+		i, ok := w.set.SegmentByID(x)
+		return w.set.Segments[i].Key, ok
+	case uint64:
+		if strings.Contains(path, "Messages") {
+			return strconv.FormatUint(x, 16), true
+		}
+		if x == 0 {
+			return "", true
+		}
+		return strconv.FormatUint(x, 10), true
+	}
+	return "", false
 }

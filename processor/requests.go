@@ -127,14 +127,19 @@ func (o *output) tell(s *subject.RequestState) {
 	o.results = append(o.results, wire.RequestResult{RequestID: s.RequestID, Status: s.Status, Detail: s.Detail})
 }
 
+// ProofOf is what is kept of a decision as proof.
+func ProofOf(d *subject.Decision) subject.Proof {
+	return subject.Proof{Purpose: d.Purpose, Status: d.Status, Explicit: d.Explicit, Time: d.Time, Arrival: d.Arrival,
+		Expires: d.Expires, NoticeVersion: d.NoticeVersion, Method: d.Method, RecordID: d.RecordID, Source: d.Source}
+}
+
 // keepProof adds a decision to what is kept of its subject as proof, as it was read.
 func (p *partition) keepProof(d *subject.Decision) error {
 	o, err := p.openDossier(d.Subject)
 	if err != nil {
 		return err
 	}
-	o.Proofs = append(o.Proofs, subject.Proof{Purpose: d.Purpose, Status: d.Status, Explicit: d.Explicit, Time: d.Time, Arrival: d.Arrival,
-		Expires: d.Expires, NoticeVersion: d.NoticeVersion, Method: d.Method, RecordID: d.RecordID, Source: d.Source})
+	o.Proofs = append(o.Proofs, ProofOf(d))
 	if over := len(o.Proofs) - subject.MaxProofs; over > 0 {
 		o.Proofs, o.Dropped = slices.Delete(o.Proofs, 0, over), o.Dropped+uint64(over)
 	}

@@ -173,7 +173,7 @@ func (w *txnWriter) value(space keyspace, key Key, value []byte) {
 	case value == nil:
 		w.remove(w.keyOf(space, kindRecord, key))
 		w.remove(w.keyOf(space, kindDossier, key))
-	case isDossier(value):
+	case IsDossier(value):
 		w.set(w.keyOf(space, kindDossier, key), value)
 	default:
 		w.set(w.keyOf(space, kindRecord, key), value)

@@ -32,7 +32,8 @@ const (
 	minDossierEntryBytes = 6 // of a request; a proof takes more
 )
 
-func isDossier(value []byte) bool { return len(value) > 0 && value[0]&dossierBit != 0 }
+// IsDossier reports whether a value of the changelog is that of a dossier, and no record.
+func IsDossier(value []byte) bool { return len(value) > 0 && value[0]&dossierBit != 0 }
 
 // isBlank reports whether a dossier says nothing. It is not kept.
 func isBlank(d *subject.Dossier) bool {

@@ -140,7 +140,7 @@ func (p *Partition) noteRestoredDossier(key Key, d *subject.Dossier) error {
 func (p *Partition) noteTombstone(key Key) error {
 	if b, found := p.overlay.get(key); found {
 		switch {
-		case isDossier(b):
+		case IsDossier(b):
 			p.note(key.Dossier())
 		case b != nil:
 			p.note(key)

@@ -34,7 +34,7 @@ func (p *Partition) Restore(key, value []byte) error {
 		if err := p.noteTombstone(k); err != nil {
 			return err
 		}
-	case isDossier(value):
+	case IsDossier(value):
 		d, err := DecodeDossier(value)
 		if err != nil {
 			return fmt.Errorf("restore partition %d: %w", p.id, err)

@@ -15,19 +15,24 @@ import (
 
 func ledgerCommand() command {
 	return command{
-		name: "ledger", args: "verify", summary: "Check that nothing was changed in the audit log",
+		name: "ledger", args: "verify", summary: "Check that the audit log and the consent ledger are whole",
 		details: `
 Reads the audit log in the data directory (audit/) and checks its chain: every entry is as it was written, none is missing,
 none has moved. Names the first line that is wrong, with exit status 1.
 
 What was cut off at the end leaves no trace in the log itself. Running instances therefore write the newest entry's number
 and hash into their log ("the audit log's head", once a minute): give those that you kept with --head. Files whose time is
-over may be deleted, the oldest first: say with --first which entry is the first that must be there.`,
+over may be deleted, the oldest first: say with --first which entry is the first that must be there.
+
+Where brokers are configured it also reads the decisions topics, as far as the group has taken them, and the changelog: each
+decision has its proof, as it was read, each proof its decision (unless retention has deleted that), and each consent in
+force a proof. What does not agree is told by the keyed hash that the audit log has of the subject. Needs the rules, the
+secret and memory for all decisions.`,
 		setup: func(fs *pflag.FlagSet) func(context.Context, *invocation) error {
-			config.AddFlags(fs, "config", "data")
+			config.AddFlags(fs, "config", "data", "brokers", "group", "rules")
 			heads := fs.StringArray("head", nil, "`number:hash` of an entry that was published; may be repeated")
 			first := fs.Uint64("first", 1, "`number` of the first entry that must be there")
-			return func(_ context.Context, inv *invocation) error {
+			return func(ctx context.Context, inv *invocation) error {
 				if len(inv.args) != 1 || inv.args[0] != "verify" {
 					return usagef("say verify")
 				}
@@ -41,7 +46,10 @@ over may be deleted, the oldest first: say with --first which entry is the first
 				if err != nil {
 					return err
 				}
-				return verifyLedger(inv, auditDir(cfg.Data), opts)
+				if err := verifyLedger(inv, auditDir(cfg.Data), opts); err != nil || len(cfg.Kafka.Brokers) == 0 {
+					return err
+				}
+				return verifyConsents(ctx, inv, cfg)
 			}
 		},
 	}
