@@ -50,7 +50,8 @@ func (s *service) openAdmin(secret []byte) (err error) {
 
 // receipt is the receipt of a subject's decisions.
 func (s *service) receipt(c processor.Consents) any {
-	return transparency.NewReceipt(transparency.Source{Rules: c.Rules, Config: s.cfg, Topics: documentTopics(s.cfg.Group, c.Rules)}, c.Subject, c.Dossier, c.At)
+	return transparency.NewReceipt(transparency.Source{Rules: c.Rules, Config: s.cfg, Topics: documentTopics(s.cfg.Group, c.Rules)},
+		transparency.Decided{Subject: c.Subject, Proofs: c.Dossier.Proofs, Dropped: c.Dossier.Dropped, At: c.At, Made: time.Now()})
 }
 
 // pseudonyms returns what the audit log writes of ids; safe for concurrent use.

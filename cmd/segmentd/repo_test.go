@@ -50,11 +50,11 @@ var layers = map[string]layer{
 	"processor/metrics":      {own: []string{"state/subject"}, heavy: []string{"prometheus"}},
 	"processor/kafka":        {own: []string{"processor/stream", "state/subject"}, heavy: []string{"kafka-go", "kmsg"}},
 	"processor/embedded":     {heavy: []string{"kfake", "kmsg"}},
-	"processor/transparency": {own: []string{"config", "rules"}},
+	"processor/transparency": {own: []string{"config", "processor/core", "rules", "state/subject"}},
 	"processor/access":       {heavy: []string{"yaml"}},
 	"processor/audit":        {},
 	"processor/audit/verify": {}, // and so not the writer's
-	"processor/admin":        {own: []string{"processor", "processor/access", "processor/audit", "processor/metrics", "rules", "rules/clip", "state/subject"}, heavy: []string{"prometheus"}},
+	"processor/admin":        {own: []string{"processor", "processor/access", "processor/audit", "processor/metrics", "processor/wire", "rules", "rules/clip", "state/subject"}, heavy: []string{"prometheus"}},
 	"config":                 {own: []string{"processor/access", "processor/wire/mapping", "rules/clip", "rules/nearest"}, heavy: []string{"pflag", "yaml"}},
 	"deployments":            {},
 	"deployments/example":    {},

@@ -98,22 +98,31 @@ func receiptContext() map[string]any {
 // receiptProfile is the Data Privacy Vocabulary's profile of receipts for the GDPR.
 const receiptProfile = "https://w3id.org/dpv/schema/dpv-27560#receipt-eu-gdpr"
 
-// NewReceipt makes the receipt of a subject's decisions, as they stand at an instant.
-func NewReceipt(s Source, id subject.ID, d *subject.Dossier, at subject.Instant) *Receipt {
-	c := &s.Config.Controller
+// Decided is what a receipt is of.
+type Decided struct {
+	Subject subject.ID
+	Proofs  []subject.Proof
+	Dropped uint64          // older proofs that are not kept
+	At      subject.Instant // as of when it is said how consents stand
+	Made    time.Time       // when the receipt is made
+}
+
+// NewReceipt makes the receipt of what a subject has decided.
+func NewReceipt(s Source, d Decided) *Receipt {
+	c, id := &s.Config.Controller, d.Subject
 	r := &Receipt{
 		Context: receiptContext(), Type: "dpv:ConsentReceipt", SchemaVersion: receiptProfile, PrincipalID: id.Value, PrincipalType: id.Type.String(),
 		Controllers: []Party{{c.Name, "dpv:DataController", c.Contact, c.Address}}, Records: []ConsentRecord{}, Older: d.Dropped,
 	}
 	for _, key := range decidedPurposes(s.Rules, d.Proofs) {
-		r.Records = append(r.Records, s.consentRecord(id, key, d.Proofs, at))
+		r.Records = append(r.Records, s.consentRecord(id, key, d.Proofs, d.At))
 	}
 	text, err := json.Marshal(r)
 	if err != nil {
 		panic("invariant: a receipt is texts: " + err.Error())
 	}
 	sum := sha256.Sum256(text)
-	r.ReceiptID, r.Created = hex.EncodeToString(sum[:]), time.Now().UTC().Format(time.RFC3339)
+	r.ReceiptID, r.Created = hex.EncodeToString(sum[:]), d.Made.UTC().Format(time.RFC3339)
 	return r
 }
 

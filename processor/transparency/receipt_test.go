@@ -51,9 +51,9 @@ func TestReceipts(t *testing.T) {
 		{"refused for all", []subject.Proof{given, proof("", subject.Refused, 2)}, "ads=dpv:ConsentRefused health=dpv:ConsentRefused", 3},
 		{"a purpose that is gone", []subject.Proof{proof("old", subject.Given, 1)}, "old=", 1},
 	} {
-		d := &subject.Dossier{Proofs: c.proofs}
+		d := Decided{Subject: subject.ID{Value: "u1"}, Proofs: c.proofs, At: base.Add(24 * time.Hour), Made: base.Time()}
 		source := sourceOf(t, receipted, func(c *config.Config) { c.Privacy.Withdrawal = "Write to us." })
-		r := NewReceipt(source, subject.ID{Value: "u1"}, d, base.Add(24*time.Hour))
+		r := NewReceipt(source, d)
 		b, err := json.Marshal(r)
 		if err != nil {
 			t.Fatal(err)
@@ -70,7 +70,7 @@ func TestReceipts(t *testing.T) {
 		if have := strings.Join(got, " "); have != c.want || events != c.events {
 			t.Errorf("%s: %s with %d events, want %s with %d", c.name, have, events, c.want, c.events)
 		}
-		if again := NewReceipt(source, subject.ID{Value: "u1"}, d, base.Add(24*time.Hour)); again.ReceiptID != r.ReceiptID {
+		if again := NewReceipt(source, d); again.ReceiptID != r.ReceiptID {
 			t.Errorf("%s: the same decisions have two ids", c.name)
 		}
 		for name := range receiptMembers(schematest.JSON(t, b)) {

@@ -1,9 +1,9 @@
 // Package transparency says in documents what a configuration does with data
 // about people, so that what is published cannot differ from what runs: the
-// record of processing activities (GDPR article 30(1)) and the notice for data
-// subjects (articles 13 and 14). Both are made of the rules and the
-// configuration alone. What a controller must add is named as a gap, never made
-// up. No I/O, no clock: the same rules and configuration give the same bytes.
+// record of processing activities (GDPR article 30(1)), the notice for data
+// subjects (articles 13 and 14), and receipts of what one has decided. The first two
+// are made of the rules and the configuration alone. What a controller must add is
+// named as a gap, never made up. No I/O, no clock: the same rules and configuration give the same bytes.
 package transparency
 
 import (
