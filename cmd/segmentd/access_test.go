@@ -89,7 +89,7 @@ var mayAsk = []struct{ page, roles, path, body string }{
 	{"POST /v1/subjects/access", "privacy", "/v1/subjects/access", `{"userId":"u1"}`},
 	{"GET /v1/subjects/{id}/receipt", "privacy", "/v1/subjects/u1/receipt", ""},
 	{"POST /v1/subjects/receipt", "privacy", "/v1/subjects/receipt", `{"userId":"u1"}`},
-	{"GET /v1/requests", "privacy", "/v1/requests", ""},
+	{"GET /v1/requests", "privacy", "/v1/requests", `{"userId":"u1","request":"access","requestId":"r-0"}`},
 	{"POST /v1/requests", "privacy", "/v1/requests", `{"userId":"u1","request":"erase","requestId":"r-1","ticket":"T-1"}`},
 	{"GET /v1/requests/{requestId}", "privacy", "/v1/requests/r-1?userId=u1", ""},
 	{"POST /v1/subjects/request", "privacy", "/v1/subjects/request", `{"userId":"u1","requestId":"r-1"}`},

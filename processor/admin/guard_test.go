@@ -110,7 +110,7 @@ func TestEveryPageHasAScope(t *testing.T) {
 		if p.scope == access.Nobody {
 			t.Errorf("%s is nobody's", p.pattern)
 		}
-		if p.scope == access.Subjects && !p.subject || p.subject && p.scope != access.Subjects && p.scope != access.Requests || p.scope == access.Administration != p.act || p.scope == access.Anybody && p.subject {
+		if p.scope == access.Subjects && !p.subject || p.subject && p.scope != access.Subjects && p.scope != access.Requests || p.scope == access.Administration && !p.act || p.act && p.scope != access.Administration && p.scope != access.Requests || p.scope == access.Anybody && p.subject {
 			t.Errorf("%s: scope %d, subject %v, act %v", p.pattern, p.scope, p.subject, p.act)
 		}
 	}
