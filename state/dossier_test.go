@@ -174,7 +174,7 @@ func TestDossiersAreKeptLikeRecords(t *testing.T) {
 		t.Errorf("%d are dirty, of u1 %q", p.DirtyCount(), purposeOf(t, p, 1))
 	}
 	dirty := p.Dirty()
-	if len(dirty) != 3 || IsDossier(dirty[0].Value) || !isDossier(dirty[1].Value) || dirty[1].Key != p.KeyOf(simple(1, 0, 0).ID).Dossier() {
+	if len(dirty) != 3 || IsDossier(dirty[0].Value) || !IsDossier(dirty[1].Value) || dirty[1].Key != p.KeyOf(simple(1, 0, 0).ID).Dossier() {
 		t.Errorf("dirty: %+v", dirty)
 	}
 	if key := p.KeyOf(simple(1, 0, 0).ID); key.Dossier() == key || key.Dossier().Dossier() != key {
