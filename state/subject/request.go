@@ -11,11 +11,12 @@ const (
 	Rectify                        // article 16
 	Restrict                       // article 18
 	Unrestrict                     // article 18(3)
+	Import                         // of what another instance has handed over (article 20)
 	// RequestKinds is their number.
 	RequestKinds
 )
 
-var requestNames = [RequestKinds]string{"access", "portability", "erase", "rectify", "restrict", "unrestrict"}
+var requestNames = [RequestKinds]string{"access", "portability", "erase", "rectify", "restrict", "unrestrict", "import"}
 
 // String is the kind as requests and metrics write it.
 func (k RequestKind) String() string { return requestNames[k] }
@@ -32,6 +33,7 @@ type Request struct {
 	Time      Instant       // its own timestamp; Never where it could not be read
 	Arrival   Instant       // the broker's timestamp; Never where unknown (files)
 	Traits    []TraitUpdate // of Rectify: the right values; valid until the decoder's next record
+	Portable  *Portable     // of Import
 	Source    Position
 }
 
@@ -59,3 +61,27 @@ func (s RequestStatus) String() string { return requestStatusNames[s] }
 
 // IsOpen reports whether something is still to be done.
 func (s RequestStatus) IsOpen() bool { return s == Received || s == InProgress }
+
+// Portable is what an instance has handed over of a subject, to be taken in by another.
+type Portable struct {
+	UpTo         Instant // the subject's clock there; LongAgo
+	RuleSet      string  // hash of the rules there
+	Decisions    []Proof
+	Dropped      uint64 // older decisions than those
+	Restrictions []Restriction
+	Corrections  []Trait
+	Purposes     []PortablePurpose
+}
+
+// PortablePurpose is what was kept there for one purpose. Of Purpose there are Key,
+// Basis, as far as it says Known, Stop and Grants, and Traits.
+type PortablePurpose struct {
+	Purpose
+	Evidence []PortableLeaf
+}
+
+// PortableLeaf is the evidence of a leaf that is named by its meaning; Key is 0.
+type PortableLeaf struct {
+	Meaning string
+	Leaf
+}
