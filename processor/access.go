@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/segmentd/segmentd/processor/core"
+	"github.com/segmentd/segmentd/processor/portable"
 	"github.com/segmentd/segmentd/rules"
 	"github.com/segmentd/segmentd/state/subject"
 )
@@ -17,7 +18,7 @@ type AccessDocument = core.AccessDocument
 // at once the request stays open. It waits as Lookup does, and what takes time is
 // done in the caller's goroutine.
 func (p *Processor) Access(ctx context.Context, id subject.ID, requestID string) (AccessDocument, error) {
-	s, dossier, err := p.kept(ctx, id, requestID)
+	s, dossier, err := p.kept(ctx, id, handing{subject.Access, requestID})
 	if err != nil {
 		return AccessDocument{}, err
 	}
@@ -31,6 +32,25 @@ func (p *Processor) Access(ctx context.Context, id subject.ID, requestID string)
 	return s.explainer.Access(s.record, dossier, s.clock, sources), nil
 }
 
+// Portability writes what a subject may take along (GDPR article 20), and with that
+// completes its open portability request of that id, as Access does.
+func (p *Processor) Portability(ctx context.Context, id subject.ID, requestID string) (portable.Document, error) {
+	s, dossier, err := p.kept(ctx, id, handing{subject.Portability, requestID})
+	if err != nil {
+		return portable.Document{}, err
+	}
+	if s.record == nil {
+		s.record = subject.NewRecord(id)
+	}
+	return portable.Of(s.explainer.Rules(), s.record, dossier, subject.FromTime(p.deps.Now())), nil
+}
+
+// handing is the request that something is handed over for; "": for none.
+type handing struct {
+	kind      subject.RequestKind
+	requestID string
+}
+
 // Consents are the decisions of a subject that are kept, and what they are about.
 type Consents struct {
 	Subject subject.ID
@@ -41,7 +61,7 @@ type Consents struct {
 
 // Consents tells what a subject has decided. It waits and fails as Lookup does.
 func (p *Processor) Consents(ctx context.Context, id subject.ID) (Consents, error) {
-	s, dossier, err := p.kept(ctx, id, "")
+	s, dossier, err := p.kept(ctx, id, handing{})
 	if err != nil {
 		return Consents{}, err
 	}
@@ -50,7 +70,7 @@ func (p *Processor) Consents(ctx context.Context, id subject.ID) (Consents, erro
 
 // kept finds a subject in the partitions where it can be; s.record is nil where
 // nothing is kept. A request that is named is completed.
-func (p *Processor) kept(ctx context.Context, id subject.ID, requestID string) (s standing, dossier *subject.Dossier, err error) {
+func (p *Processor) kept(ctx context.Context, id subject.ID, h handing) (s standing, dossier *subject.Dossier, err error) {
 	asking, cancel := context.WithTimeout(ctx, lookupWait)
 	defer cancel()
 	var elsewhere error
@@ -60,7 +80,7 @@ func (p *Processor) kept(ctx context.Context, id subject.ID, requestID string) (
 			elsewhere = err
 			continue
 		}
-		found, d, err := loop.handOver(asking, id, requestID)
+		found, d, err := loop.handOver(asking, id, h)
 		if err != nil {
 			return s, nil, err
 		}
@@ -79,7 +99,7 @@ func (p *Processor) kept(ctx context.Context, id subject.ID, requestID string) (
 
 // handOver asks the partition's goroutine for a subject as it stands, and completes
 // an open request of it for that.
-func (p *partition) handOver(ctx context.Context, id subject.ID, requestID string) (s standing, d *subject.Dossier, err error) {
+func (p *partition) handOver(ctx context.Context, id subject.ID, h handing) (s standing, d *subject.Dossier, err error) {
 	asked := p.ask(ctx, func(p *partition) {
 		s.explainer, s.clock = p.machine.Engine().Explainer(), p.machine.Clock()
 		r, failed := p.image.Get(id)
@@ -90,7 +110,7 @@ func (p *partition) handOver(ctx context.Context, id subject.ID, requestID strin
 		if err = errors.Join(storeError(failed), opened); err != nil {
 			return
 		}
-		if q := o.request(requestID, subject.Access); requestID != "" && q != nil && q.Status.IsOpen() {
+		if q := o.request(h.requestID, h.kind); h.requestID != "" && q != nil && q.Status.IsOpen() {
 			p.complete(q, "handed over")
 			p.out.tell(q)
 			err = p.closeDossier(o)

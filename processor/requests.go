@@ -14,6 +14,9 @@ import (
 // tells that on the results topic, all in one transaction. The same request read
 // again changes nothing.
 func (p *partition) takeRequest(q *subject.Request) error {
+	if q.Kind == subject.Import {
+		return p.takeImport(q)
+	}
 	changed, err := p.applyRequest(q)
 	if err != nil {
 		return err
@@ -139,11 +142,16 @@ func (p *partition) keepProof(d *subject.Decision) error {
 	if err != nil {
 		return err
 	}
-	o.Proofs = append(o.Proofs, ProofOf(d))
-	if over := len(o.Proofs) - subject.MaxProofs; over > 0 {
-		o.Proofs, o.Dropped = slices.Delete(o.Proofs, 0, over), o.Dropped+uint64(over)
-	}
+	o.prove(ProofOf(d))
 	return p.closeDossier(o)
+}
+
+// prove adds a proof; beyond the bound the oldest goes.
+func (d *openDossier) prove(x subject.Proof) {
+	d.Proofs = append(d.Proofs, x)
+	if over := len(d.Proofs) - subject.MaxProofs; over > 0 {
+		d.Proofs, d.Dropped = slices.Delete(d.Proofs, 0, over), d.Dropped+uint64(over)
+	}
 }
 
 // openDossier is a dossier that is being changed.

@@ -41,9 +41,10 @@ var layers = map[string]layer{
 	"rules/clip":             {},
 	"rules/ruletest":         {own: []string{"rules", "state/subject"}, heavy: []string{"yaml"}},
 	"processor/consent":      {own: []string{"state/subject"}},
+	"processor/portable":     {own: []string{"rules", "state/subject"}},
 	"processor/core":         {own: []string{"processor/consent", "rules", "state/subject"}},
 	"processor/stream":       {own: []string{"state/subject"}},
-	"processor/wire":         {own: []string{"processor/stream", "processor/wire/mapping", "processor/wire/scan", "rules", "state/subject"}},
+	"processor/wire":         {own: []string{"processor/portable", "processor/stream", "processor/wire/mapping", "processor/wire/scan", "rules", "state/subject"}},
 	"processor/wire/mapping": {own: []string{"processor/stream", "processor/wire/scan", "rules/nearest", "state/subject"}, heavy: []string{"cel"}},
 	"processor/wire/scan":    {},
 	"processor/replay":       {own: []string{"processor/core", "processor/stream", "processor/wire", "rules", "state/subject"}},
@@ -54,7 +55,7 @@ var layers = map[string]layer{
 	"processor/access":       {heavy: []string{"yaml"}},
 	"processor/audit":        {},
 	"processor/audit/verify": {}, // and so not the writer's
-	"processor/admin":        {own: []string{"processor", "processor/access", "processor/audit", "processor/metrics", "processor/wire", "rules", "rules/clip", "state/subject"}, heavy: []string{"prometheus"}},
+	"processor/admin":        {own: []string{"processor", "processor/access", "processor/audit", "processor/metrics", "processor/portable", "processor/wire", "rules", "rules/clip", "state/subject"}, heavy: []string{"prometheus"}},
 	"config":                 {own: []string{"processor/access", "processor/wire/mapping", "rules/clip", "rules/nearest"}, heavy: []string{"pflag", "yaml"}},
 	"deployments":            {},
 	"deployments/example":    {},
@@ -65,7 +66,7 @@ var layers = map[string]layer{
 	// The input of the load benchmark.
 	"cmd/segmentd/internal/load": {},
 	// The partition loop.
-	"processor": {own: []string{"processor/core", "processor/metrics", "processor/stream", "processor/wire", "rules", "state", "state/subject"}},
+	"processor": {own: []string{"processor/core", "processor/metrics", "processor/portable", "processor/stream", "processor/wire", "rules", "state", "state/subject"}},
 	// Only tests import these three. The oracle shares no code with the engine.
 	"processor/core/oracle": {own: []string{"state/subject"}, heavy: []string{"cel", "yaml"}},
 	"processor/core/cdnow":  {own: []string{"state/subject"}},
@@ -106,7 +107,7 @@ var banned = map[string]string{
 }
 
 // pure packages know no clock: time comes in as an argument.
-var pure = []string{"state/subject", "rules", "processor/consent", "processor/core"}
+var pure = []string{"state/subject", "rules", "processor/consent", "processor/core", "processor/portable"}
 
 var clockCalls = []string{"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "NewTimer", "NewTicker", "Tick"}
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/segmentd/segmentd/processor/portable"
 	"github.com/segmentd/segmentd/processor/transparency"
 	"github.com/segmentd/segmentd/processor/wire"
 	"github.com/segmentd/segmentd/rules"
@@ -41,7 +42,7 @@ const (
 )
 
 func schemaNames() []string {
-	return slices.Concat(wire.SchemaNames(), []string{rulesSchema, ruleTestSchema}, transparency.SchemaNames())
+	return slices.Concat(wire.SchemaNames(), []string{rulesSchema, ruleTestSchema, portable.SchemaName}, transparency.SchemaNames())
 }
 
 func schemaOf(name string) ([]byte, bool) {
@@ -50,6 +51,8 @@ func schemaOf(name string) ([]byte, bool) {
 		return rules.SchemaJSON(), true
 	case ruleTestSchema:
 		return ruletest.SchemaJSON(), true
+	case portable.SchemaName:
+		return portable.Schema(), true
 	}
 	if schema, ok := transparency.Schema(name); ok {
 		return schema, true

@@ -23,6 +23,8 @@ type subjectAction struct {
 func subjectActions() []subjectAction {
 	return []subjectAction{
 		{"access", "USER", "print everything that is kept about USER (GDPR article 15)", []string{"request-id"}, subjectAccess},
+		{"portability", "USER", "print what USER may take along (article 20)", []string{"request-id"}, subjectPortability},
+		{"import", "FILE", "take in what portability printed, one document a line", []string{"request-id", "wait"}, subjectImport},
 		{"receipt", "USER", "print a receipt of what USER consented to, and when (ISO/IEC TS 27560)", nil, subjectReceipt},
 		{"erase", "USER", "delete everything that is kept about USER (article 17); needs --ticket", sentFlags, subjectErase},
 		{"rectify", "USER", "correct traits of USER (article 16): --trait, --traits", append([]string{"trait", "traits"}, sentFlags...), subjectRectify},
@@ -88,7 +90,7 @@ func subjectHelp() string {
 		fmt.Fprintf(&b, "  %-25s %s\n", a.name+" "+a.args, a.summary)
 	}
 	b.WriteString(`
-All but access, receipt and object are sent to the requests topic, as --request-id, and how far they are is told; with
+All but access, portability, receipt and object are sent to the requests topic, as --request-id, and how far they are is told; with
 --wait (or --wait=10m) once they are done. An erasure is done when the files have nothing of USER any more. A repeat with
 the same --request-id and --timestamp changes nothing. Documents are JSON.
 
@@ -157,11 +159,20 @@ func subjectReceipt(ctx context.Context, c *subjectCall) error {
 }
 
 func subjectAccess(ctx context.Context, c *subjectCall) error {
+	return c.print(ctx, "/v1/subjects/access", c.answered())
+}
+
+func subjectPortability(ctx context.Context, c *subjectCall) error {
+	return c.print(ctx, "/v1/subjects/portability", c.answered())
+}
+
+// answered names the subject, and the request that is answered if one is.
+func (c *subjectCall) answered() map[string]string {
 	q := c.query()
 	if *c.requestID != "" {
 		q["requestId"] = *c.requestID
 	}
-	return c.print(ctx, "/v1/subjects/access", q)
+	return q
 }
 
 // print prints an answer that is a document.

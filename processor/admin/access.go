@@ -1,16 +1,32 @@
 package admin
 
-import "net/http"
+import (
+	"context"
+	"net/http"
+
+	"github.com/segmentd/segmentd/state/subject"
+)
 
 // access answers everything that is kept about a subject, and completes its request
 // that the query names.
 func (s *Server) access(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
-	s.accessed(w, r, accessQuery{r.PathValue("id"), q.Get("idType"), q.Get("requestId")})
+	s.handOver(w, r, accessQuery{r.PathValue("id"), q.Get("idType"), q.Get("requestId")}, s.accessDocument)
 }
 
 // accessPosted is access with the id in the body, where it stays out of access logs.
 func (s *Server) accessPosted(w http.ResponseWriter, r *http.Request) {
+	s.handOverPosted(w, r, s.accessDocument)
+}
+
+func (s *Server) accessDocument(ctx context.Context, id subject.ID, requestID string) (any, error) {
+	return s.deps.Processor.Access(ctx, id, requestID)
+}
+
+// makeDocument makes what is handed over of a subject, for its request of that id; "": for none.
+type makeDocument func(ctx context.Context, id subject.ID, requestID string) (any, error)
+
+func (s *Server) handOverPosted(w http.ResponseWriter, r *http.Request, of makeDocument) {
 	var q struct {
 		posted
 		RequestID string `json:"requestId"`
@@ -20,18 +36,18 @@ func (s *Server) accessPosted(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	value, idType := q.id()
-	s.accessed(w, r, accessQuery{value, idType, q.RequestID})
+	s.handOver(w, r, accessQuery{value, idType, q.RequestID}, of)
 }
 
 type accessQuery struct{ value, idType, requestID string }
 
-func (s *Server) accessed(w http.ResponseWriter, r *http.Request, q accessQuery) {
+func (s *Server) handOver(w http.ResponseWriter, r *http.Request, q accessQuery, of makeDocument) {
 	id, ok := subjectOf(w, q.value, q.idType)
 	if !ok {
 		return
 	}
 	s.about(r, id)
-	doc, err := s.deps.Processor.Access(r.Context(), id, q.requestID)
+	doc, err := of(r.Context(), id, q.requestID)
 	if err != nil {
 		s.lookupProblem(w, r, err)
 		return

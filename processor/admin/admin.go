@@ -22,6 +22,7 @@ import (
 	"github.com/segmentd/segmentd/processor/access"
 	"github.com/segmentd/segmentd/processor/audit"
 	"github.com/segmentd/segmentd/processor/metrics"
+	"github.com/segmentd/segmentd/processor/portable"
 	"github.com/segmentd/segmentd/state/subject"
 )
 
@@ -31,6 +32,7 @@ type Processor interface {
 	Lookup(ctx context.Context, id subject.ID) (memberships []processor.Membership, found bool, err error)
 	Segments() []processor.SegmentInfo
 	Coverages() map[string]processor.Coverage
+	Portability(ctx context.Context, id subject.ID, requestID string) (portable.Document, error)
 	Consents(ctx context.Context, id subject.ID) (processor.Consents, error)
 	Access(ctx context.Context, id subject.ID, requestID string) (processor.AccessDocument, error)
 	Request(ctx context.Context, id subject.ID, requestID string) (info processor.RequestInfo, found bool, err error)

@@ -42,6 +42,9 @@ func (s *Server) pages(cfg Config) []page {
 		{pattern: "GET /v1/segments", scope: access.Service, serve: s.segments},
 		{pattern: "GET /v1/subjects/{id}/access", scope: access.Requests, subject: true, serve: s.access},
 		{pattern: "POST /v1/subjects/access", scope: access.Requests, subject: true, serve: s.accessPosted},
+		{pattern: "GET /v1/subjects/{id}/portability", scope: access.Requests, subject: true, serve: s.portability},
+		{pattern: "POST /v1/subjects/portability", scope: access.Requests, subject: true, serve: s.portabilityPosted},
+		{pattern: "POST /v1/subjects/import", scope: access.Requests, subject: true, act: true, serve: s.imports},
 		{pattern: "GET /v1/subjects/{id}/receipt", scope: access.Requests, subject: true, serve: s.receipt},
 		{pattern: "POST /v1/subjects/receipt", scope: access.Requests, subject: true, serve: s.receiptPosted},
 		{pattern: "GET /v1/requests", scope: access.Requests, serve: s.requests},
@@ -105,6 +108,6 @@ func unmatched(mux *http.ServeMux) http.HandlerFunc {
 }
 
 func notFound(w http.ResponseWriter) {
-	problem(w, http.StatusNotFound, "there is no such page; see GET /v1/segments, /v1/requests, /v1/status, /v1/subjects/{id}, /v1/subjects/{id}/explain, /v1/subjects/{id}/access, /v1/subjects/{id}/receipt, /v1/requests/{requestId}, /metrics, /livez, /readyz, "+
-		"and POST /v1/subjects/lookup, /v1/subjects/explain, /v1/subjects/access, /v1/subjects/receipt, /v1/subjects/request, /v1/requests, /v1/decisions, /v1/admin/{pause,resume,reload}")
+	problem(w, http.StatusNotFound, "there is no such page; see GET /v1/segments, /v1/requests, /v1/status, /v1/subjects/{id}, /v1/subjects/{id}/explain, /v1/subjects/{id}/access, /v1/subjects/{id}/portability, /v1/subjects/{id}/receipt, /v1/requests/{requestId}, /metrics, /livez, /readyz, "+
+		"and POST /v1/subjects/lookup, /v1/subjects/explain, /v1/subjects/access, /v1/subjects/portability, /v1/subjects/import, /v1/subjects/receipt, /v1/subjects/request, /v1/requests, /v1/decisions, /v1/admin/{pause,resume,reload}")
 }

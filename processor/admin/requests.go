@@ -36,7 +36,7 @@ func (s *Server) requests(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
 	kind, status := query.Get("kind"), query.Get("status")
 	if !isNameOf(kind, subject.RequestKinds) || !isNameOf(status, subject.RequestStatuses) {
-		problem(w, http.StatusBadRequest, "kind is access, portability, erase, rectify, restrict or unrestrict, and status received, in_progress, completed or failed")
+		problem(w, http.StatusBadRequest, "kind is access, portability, erase, rectify, restrict, unrestrict or import, and status received, in_progress, completed or failed")
 		return
 	}
 	all, complete := s.deps.Processor.Requests(r.Context())

@@ -51,12 +51,18 @@ func (s *Server) requestPosted(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	value, idType := q.id()
-	at := url.URL{Path: "/v1/requests/" + q.RequestID, RawPath: "/v1/requests/" + url.PathEscape(q.RequestID), RawQuery: url.Values{idType: {value}}.Encode()}
+	id, _ := subjectOf(w, value, idType)
+	answerReceived(w, q.RequestID, id)
+}
+
+// answerReceived tells the id of a request that was sent, and where to ask for it.
+func answerReceived(w http.ResponseWriter, requestID string, id subject.ID) {
+	at := url.URL{Path: "/v1/requests/" + requestID, RawPath: "/v1/requests/" + url.PathEscape(requestID), RawQuery: url.Values{id.Type.String(): {id.Value}}.Encode()}
 	w.Header().Set("Location", at.String())
 	writeJSON(w, http.StatusAccepted, "application/json", struct {
 		RequestID string `json:"requestId"`
 		Status    string `json:"status"`
-	}{q.RequestID, subject.Received.String()})
+	}{requestID, subject.Received.String()})
 }
 
 // decisionPosted sends a subject's decision to the decisions topic: one that stops a

@@ -173,4 +173,3 @@ func membersOf(set *rules.Set, p *subject.Purpose) (keys []string) {
 	slices.Sort(keys)
 	return keys
 }
-

@@ -121,6 +121,10 @@ func (m *Machine) Request(q *subject.Request) (changed bool, err error) {
 	if q.Kind == subject.Access || q.Kind == subject.Portability {
 		return false, nil
 	}
+	if q.Kind == subject.Import {
+		done, err := m.Import(q)
+		return done.Changed, err
+	}
 	q = m.DatedRequest(q)
 	r, err := m.records.Get(q.Subject)
 	if err != nil {
@@ -136,6 +140,26 @@ func (m *Machine) Request(q *subject.Request) (changed bool, err error) {
 		return false, fmt.Errorf("keep subject: %w", err)
 	}
 	return true, nil
+}
+
+// Import takes in what another instance has handed over of a subject; it does not
+// move the clock.
+func (m *Machine) Import(q *subject.Request) (done Imported, err error) {
+	q = m.DatedRequest(q)
+	r, err := m.records.Get(q.Subject)
+	if err != nil {
+		return done, fmt.Errorf("read subject: %w", err)
+	}
+	if r == nil {
+		r = subject.NewRecord(q.Subject)
+	}
+	if done = m.engine.Import(r, q); !done.Changed {
+		return done, nil
+	}
+	if err := m.records.Put(r); err != nil {
+		return done, fmt.Errorf("keep subject: %w", err)
+	}
+	return done, nil
 }
 
 // Decision applies a decision; it does not move the clock. One without any

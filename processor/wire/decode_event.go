@@ -28,6 +28,7 @@ const (
 	typeGroup
 	typeDecision
 	typeRequest
+	typeImport
 	typeUnknown
 )
 
@@ -56,6 +57,8 @@ func (d *Decoder) recordType() (recordType, *Reject) {
 		return typeDecision, nil
 	case "request":
 		return typeRequest, nil
+	case "import":
+		return typeImport, nil
 	}
 	return typeUnknown, nil
 }
@@ -71,7 +74,7 @@ func unsupported(t recordType, input string) *Reject {
 		return &Reject{UnsupportedType, "a group call"}
 	case typeDecision:
 		return &Reject{UnsupportedType, "a decision on " + input + askKind}
-	case typeRequest:
+	case typeRequest, typeImport:
 		return &Reject{UnsupportedType, "a request on " + input + askKind}
 	case typeUnknown:
 		return &Reject{UnsupportedType, "type is none that is known"}

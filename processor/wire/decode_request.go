@@ -1,8 +1,10 @@
 package wire
 
 import (
+	"fmt"
 	"strconv"
 
+	"github.com/segmentd/segmentd/processor/portable"
 	"github.com/segmentd/segmentd/state/subject"
 )
 
@@ -12,10 +14,13 @@ func (d *Decoder) fromRequests(in Input) (Item, *Reject) {
 	if rejected != nil {
 		return Item{}, rejected
 	}
-	if t != typeRequest {
-		return Item{}, unsupported(t, "a request topic")
+	switch t {
+	case typeRequest:
+		return d.readRequest(in)
+	case typeImport:
+		return d.readImport(in)
 	}
-	return d.readRequest(in)
+	return Item{}, unsupported(t, "a request topic")
 }
 
 // fromMixed decodes a record of an input that holds all kinds.
@@ -35,6 +40,8 @@ func (d *Decoder) fromMixed(in Input, mode ceMode) (Item, *Reject) {
 		return d.decision(in)
 	case t == typeRequest:
 		return d.readRequest(in)
+	case t == typeImport:
+		return d.readImport(in)
 	case t == typeTrack && d.isConsentCall():
 		return d.consentCall(in)
 	}
@@ -84,6 +91,37 @@ func (d *Decoder) protect(in Input, failed string) (Item, *Reject) {
 	return item, nil
 }
 
+// readImport decodes what another instance has handed over of a subject.
+func (d *Decoder) readImport(in Input) (Item, *Reject) {
+	id, rejected := d.subject(in)
+	if rejected != nil {
+		return Item{}, rejected
+	}
+	at, _ := d.decisionTime(in, fieldTimestamp)
+	d.request = subject.Request{Subject: id, Kind: subject.Import, Time: at, Arrival: arrival(in), Source: in.Source}
+	if rejected := d.requestID(); rejected != nil {
+		return Item{}, rejected
+	}
+	document, rejected := d.object(fieldDocument)
+	switch {
+	case rejected != nil:
+		return Item{}, rejected
+	case document == nil:
+		return Item{}, &Reject{Malformed, "document is missing"}
+	case len(document) > portable.MaxBytes:
+		return Item{}, &Reject{TooLarge, fmt.Sprintf("a document of %d bytes, at most %d are taken", len(document), portable.MaxBytes)}
+	}
+	of, read, err := portable.Parse(document)
+	switch {
+	case err != nil:
+		return Item{}, &Reject{Malformed, "document: " + err.Error()}
+	case of != id:
+		return Item{}, &Reject{Malformed, "the document is another subject's"}
+	}
+	d.request.Portable = read
+	return Item{Content: HasRequest, Subject: id, Request: &d.request}, nil
+}
+
 func (d *Decoder) requestID() *Reject {
 	id, rejected := d.text(fieldRequestID)
 	switch {
@@ -106,7 +144,7 @@ func (d *Decoder) requestKind() *Reject {
 	case text == nil:
 		return &Reject{Malformed, "request is missing"}
 	}
-	for k := range subject.RequestKinds {
+	for k := range subject.Import {
 		if string(text) == k.String() {
 			d.request.Kind = k
 			return nil

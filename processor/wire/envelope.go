@@ -27,6 +27,7 @@ const (
 	fieldRecordID
 	fieldRequestID
 	fieldRequest
+	fieldDocument
 	fieldSpecVersion
 	fieldID
 	fieldSource
@@ -40,7 +41,7 @@ const (
 
 var fieldNames = [fields]string{"type", "messageId", "userId", "anonymousId", "event", "name", "category", "timestamp",
 	"originalTimestamp", "properties", "traits", "context", "purpose", "status", "explicit", "expiresAt",
-	"noticeVersion", "method", "recordId", "requestId", "request",
+	"noticeVersion", "method", "recordId", "requestId", "request", "document",
 	"specversion", "id", "source", "time", "data", "data_base64", "datacontenttype", "partitionkey"}
 
 func (f field) String() string { return fieldNames[f] }

@@ -1,0 +1,59 @@
+package processor
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/segmentd/segmentd/processor/core"
+	"github.com/segmentd/segmentd/state/subject"
+)
+
+// takeImport takes in what another instance has handed over of a subject: record,
+// proofs and result in one transaction. While rules change nothing is taken: the
+// evidence of a record may be incomplete then. One that was taken does nothing when it
+// is read again.
+func (p *partition) takeImport(q *subject.Request) error {
+	d, err := p.openDossier(q.Subject)
+	if err != nil {
+		return err
+	}
+	if at := d.request(q.RequestID, q.Kind); at != nil {
+		if at.Status == subject.Completed {
+			return nil
+		}
+		d.drop(at)
+	}
+	s := p.newRequest(q)
+	if p.change != nil {
+		s.Status, s.Done, s.Detail = subject.Failed, subject.FromTime(p.deps.Now()), "nothing was taken in, as the rules are changing: send it again once they have"
+	} else {
+		done, err := p.machine.Import(q)
+		if err != nil {
+			return storeError(err)
+		}
+		p.complete(&s, importDetail(&done))
+		for _, x := range q.Portable.Decisions {
+			if !slices.Contains(d.Proofs, x) {
+				d.prove(x)
+			}
+		}
+		d.Dropped = max(d.Dropped, q.Portable.Dropped)
+	}
+	d.add(s)
+	p.out.tell(d.last())
+	return p.closeDossier(d)
+}
+
+// importDetail says what became of a document.
+func importDetail(done *core.Imported) string {
+	text := fmt.Sprintf("taken in: traits %d, pieces of evidence %d", done.Traits, done.Evidence)
+	for _, left := range []struct {
+		n   int
+		why string
+	}{{done.Unread, "no rule here reads"}, {done.Barred, "no lawful basis covers"}, {done.Refused, "are no evidence of their leaf"}} {
+		if left.n > 0 {
+			text += fmt.Sprintf("; %d left out that %s", left.n, left.why)
+		}
+	}
+	return text
+}
