@@ -135,7 +135,7 @@ func TestConsentCalls(t *testing.T) {
 
 func TestRequests(t *testing.T) {
 	d := NewDecoder(DecoderOptions{Fields: fieldsOf(nil, []string{"country"})})
-	for k := range subject.RequestKinds {
+	for k := range subject.Import {
 		for _, kind := range []Kind{Requests, Mixed} {
 			item := mustDecode(t, d, kind, `{"type":"request","requestId":"r-1","userId":"u1","request":"`+k.String()+
 				`","timestamp":"2026-01-02T03:04:05Z","traits":{"country":"FR","email":"x"}}`)
@@ -156,7 +156,7 @@ func TestRequestsThatStopNeedNoID(t *testing.T) {
 	d := NewDecoder(DecoderOptions{})
 	for id, wrong := range map[string]string{``: "requestId is missing", `"requestId":7,`: "requestId is a number, not a string",
 		`"requestId":"` + strings.Repeat("r", 513) + `",`: "requestId is longer than 512 bytes"} {
-		for kind := range subject.RequestKinds {
+		for kind := range subject.Import {
 			in := Input{Value: []byte(`{"type":"request","userId":"u1",` + id + `"request":"` + kind.String() + `"}`), Timestamp: testArrival,
 				Source: subject.Position{Topic: "requests", Partition: 3, Offset: 7}}
 			item, rejected := d.Decode(Requests, in)
