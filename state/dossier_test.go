@@ -79,7 +79,7 @@ func TestDecodeDossierRejects(t *testing.T) {
 		"blank":             {DossierVersion, 2 << flagUnitShift, 1, 'a', 0, 0, 0},
 		"trailing bytes":    append(slices.Clone(good), 0),
 		"too many requests": slices.Concat(full[:at], []byte{subject.MaxRequests + 1}, full[at+1:at+1+(len(full)-at)/2], full[at+1:]),
-		"request of kind 6": {DossierVersion, 2 << flagUnitShift, 1, 'a', 1, 6, 0, 2, 2, 2, 0, 0, 0},
+		"request of kind 7": {DossierVersion, 2 << flagUnitShift, 1, 'a', 1, 7, 0, 2, 2, 2, 0, 0, 0},
 		"proof of erasure":  {DossierVersion, 2 << flagUnitShift, 1, 'a', 0, 0, 1, 5, 0, 2, 2, 2, 0, 0, 0, 0, 0, 0},
 	} {
 		if _, err := DecodeDossier(b); !errors.Is(err, ErrRecord) {

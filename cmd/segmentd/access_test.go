@@ -89,6 +89,10 @@ var mayAsk = []struct{ page, roles, path, body string }{
 	{"POST /v1/subjects/access", "privacy", "/v1/subjects/access", `{"userId":"u1"}`},
 	{"GET /v1/subjects/{id}/receipt", "privacy", "/v1/subjects/u1/receipt", ""},
 	{"POST /v1/subjects/receipt", "privacy", "/v1/subjects/receipt", `{"userId":"u1"}`},
+	{"GET /v1/subjects/{id}/portability", "privacy", "/v1/subjects/u1/portability", ""},
+	{"POST /v1/subjects/portability", "privacy", "/v1/subjects/portability", `{"userId":"u1"}`},
+	{"POST /v1/subjects/import", "privacy", "/v1/subjects/import?requestId=r-2",
+		`{"format":"segmentd/portability/1","userId":"u1","idType":"userId","exported":"2026-01-31T10:00:00Z","ruleSet":"` + strings.Repeat("0", 64) + `","decisions":[],"purposes":[]}`},
 	{"GET /v1/requests", "privacy", "/v1/requests", `{"userId":"u1","request":"access","requestId":"r-0"}`},
 	{"POST /v1/requests", "privacy", "/v1/requests", `{"userId":"u1","request":"erase","requestId":"r-1","ticket":"T-1"}`},
 	{"GET /v1/requests/{requestId}", "privacy", "/v1/requests/r-1?userId=u1", ""},
@@ -104,7 +108,7 @@ var mayAsk = []struct{ page, roles, path, body string }{
 }
 
 // sends are the pages that answer 202.
-var sends = []string{"POST /v1/requests", "POST /v1/decisions"}
+var sends = []string{"POST /v1/requests", "POST /v1/decisions", "POST /v1/subjects/import"}
 
 // methods are those that are tried.
 var methods = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
