@@ -37,6 +37,9 @@ type consentLedger struct {
 
 // verifyConsents checks the consent ledger of a group that runs on brokers.
 func verifyConsents(ctx context.Context, inv *invocation, cfg *config.Config) error {
+	if len(cfg.InputsOf(config.KindDecision)) == 0 {
+		return usagef("no input is of kind decision: proofs of consent are held against these topics; give the group's own --config")
+	}
 	set, err := loadRules(inv, cfg.Rules)
 	if err != nil {
 		return err
