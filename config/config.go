@@ -265,7 +265,8 @@ type Privacy struct {
 	// How long after an erasure or a withdrawal what it deleted may still be in files of the data directory. They are
 	// scrubbed once a quarter of it has passed.
 	EraseWithin time.Duration `yaml:"erase_within" default:"1h" min:"1m" max:"30d"`
-	// How long the data directory keeps the image of a partition that another instance has.
+	// How long the data directory keeps the image of a partition that another instance has. Never longer than `erase_within`: what is
+	// erased there meanwhile is not known here.
 	KeepUnowned time.Duration `yaml:"keep_unowned" default:"24h" min:"10m" max:"30d"`
 	// How long after an erasure what it deleted may still be on the compacted topics of the group (changelog, members). At a
 	// start their settings are held against it. Changes and results go by `retention.ms`.

@@ -46,7 +46,7 @@ func (p *partition) receipt() string {
 		Stores []erasedFrom `json:"stores"`
 		Time   string       `json:"time"`
 	}{[]erasedFrom{
-		{"data directory", "its keys were dropped from the files, and what is kept of the erasure was written anew"},
+		{"data directory", "its keys were dropped from the files of the instance that has the partition, and what is kept of the erasure was written anew; images that other instances have of it are deleted within privacy.erase_within while they run"},
 		{p.topics.Changelog(), "replaced by a record of the erasure without data; compaction removes older versions within max.compaction.lag.ms and a segment's age"},
 		{p.topics.Members(""), "tombstones; compaction removes the rows"},
 		{p.topics.Changes(""), "recipients are told by a change erased; earlier changes go with the topic's retention"},

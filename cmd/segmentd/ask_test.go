@@ -26,3 +26,15 @@ func TestAskDeadOwner(t *testing.T) {
 		t.Errorf("the subject is named: %v", err)
 	}
 }
+
+// One id is read; what else there is is not passed over in silence.
+func TestReadLine(t *testing.T) {
+	for text, want := range map[string]string{"u1": "u1", "u1\n": "u1", "u1\r\n": "u1", " u 1 \n\n": " u 1 ", "": ""} {
+		if got, err := readLine(strings.NewReader(text)); got != want || err != nil {
+			t.Errorf("%q: %q, %v", text, got, err)
+		}
+	}
+	if _, err := readLine(strings.NewReader("u1\nu2\n")); err == nil || status(err) != exitUsage {
+		t.Errorf("two lines: %v", err)
+	}
+}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -50,12 +49,18 @@ func readUser(inv *invocation) (string, error) {
 	return readLine(inv.in)
 }
 
+// readLine reads a text of one line, and refuses more: what is behind it would be
+// taken for done.
 func readLine(r io.Reader) (string, error) {
-	line, err := bufio.NewReader(r).ReadString('\n')
-	if err != nil && err != io.EOF {
+	text, err := io.ReadAll(io.LimitReader(r, 64<<10))
+	if err != nil {
 		return "", err
 	}
-	return strings.TrimRight(line, "\r\n"), nil
+	line, more, _ := strings.Cut(string(text), "\n")
+	if strings.TrimSpace(more) != "" {
+		return "", usagef("stdin has more than one line: one id at a time")
+	}
+	return strings.TrimSuffix(line, "\r"), nil
 }
 
 func printMembers(w io.Writer, body []byte, output string) error {

@@ -376,7 +376,7 @@ func (s *service) run(ctx context.Context) error {
 // keepStore keeps what is promised of the local store's files.
 func (s *service) keepStore(ctx context.Context) error {
 	within := s.cfg.Privacy.EraseWithin
-	return storeError(s.store.Keep(ctx, state.Upkeep{EraseWithin: within, KeepUnowned: s.cfg.Privacy.KeepUnowned,
+	return storeError(s.store.Keep(ctx, state.Upkeep{EraseWithin: within, KeepUnowned: min(s.cfg.Privacy.KeepUnowned, within),
 		Observe:  func(st state.ScrubState) { s.metrics.SetScrub(st.Waiting, st.Oldest, within) },
 		Scrubbed: func(r state.ScrubReport, took time.Duration) { s.metrics.ObserveScrub(r.Entries, took) },
 		Dropped:  func(int32) { s.metrics.CountImageDropped() }}))

@@ -2,7 +2,6 @@ package admin
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -10,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	jsonv2 "github.com/go-json-experiment/json"
 
 	"github.com/segmentd/segmentd/processor"
 	"github.com/segmentd/segmentd/rules"
@@ -128,17 +129,14 @@ func (q posted) id() (value, idType string) {
 	return q.AnonymousID, "anonymousId"
 }
 
-// readPosted reads a body of one JSON value.
+// readPosted reads a body of one JSON value, as strictly as inputs are read: no name
+// twice or in another case, no invalid UTF-8, nothing unknown and nothing behind it.
 func readPosted(w http.ResponseWriter, r *http.Request, q any) error {
-	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, 64<<10))
-	d.DisallowUnknownFields()
-	if err := d.Decode(q); err != nil {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 64<<10))
+	if err != nil {
 		return err
 	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return errors.New("more than one value")
-	}
-	return nil
+	return jsonv2.Unmarshal(body, q, jsonv2.RejectUnknownMembers(true))
 }
 
 // subjectOf reads an id; where it is none, ok is false and the answer is given.
