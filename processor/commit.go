@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/segmentd/segmentd/processor/metrics"
@@ -22,7 +23,6 @@ type output struct {
 	dossiers []dossierChange
 	arrivals []subject.Instant // of the events that caused changes
 	belowMin int
-	messages []stream.Message // memory of the last transaction
 }
 
 func (o *output) reset() {
@@ -95,10 +95,21 @@ func (p *partition) inputs() []*input {
 
 // transact runs the Kafka transaction and returns the changelog offset after it.
 func (p *partition) transact(ctx context.Context, cp state.Checkpoint) (next int64, err error) {
-	messages, err := p.messages(cp)
+	room, _ := messageRoom.Get().(*[]stream.Message)
+	if room == nil {
+		room = new([]stream.Message)
+	}
+	defer func() {
+		p.encoder.Reset()
+		clear(*room)
+		*room = (*room)[:0]
+		messageRoom.Put(room)
+	}()
+	messages, err := p.messages(*room, cp)
 	if err != nil {
 		return 0, err
 	}
+	*room = messages
 	sent := p.deps.Now()
 	stop := p.watchTopics(ctx, messages)
 	produced, err := p.tx.Produce(ctx, messages)
@@ -134,12 +145,14 @@ func (p *partition) offsets(cp state.Checkpoint) []stream.Position {
 	return offsets
 }
 
-// messages lays the transaction out: changes and members first, the
+// messageRoom is memory of transactions' messages, of all partitions.
+var messageRoom sync.Pool // of *[]stream.Message
+
+// messages lays the transaction out behind what ms has: changes and members first, the
 // checkpoint last on the changelog.
-func (p *partition) messages(cp state.Checkpoint) ([]stream.Message, error) {
+func (p *partition) messages(ms []stream.Message, cp state.Checkpoint) ([]stream.Message, error) {
 	now := subject.FromTime(p.deps.Now())
-	p.encoder.Reset()
-	ms := p.changeMessages(p.out.messages[:0], now)
+	ms = p.changeMessages(ms, now)
 	for i := range p.out.rejects {
 		if i == maxRejects {
 			break
@@ -166,7 +179,6 @@ func (p *partition) messages(cp state.Checkpoint) ([]stream.Message, error) {
 		return nil, fmt.Errorf("encode checkpoint: %w", err)
 	}
 	ms = append(ms, stream.Message{Topic: changelog, Partition: p.id, Timestamp: now, Key: state.CheckpointKey, Value: value})
-	p.out.messages = ms
 	return ms, nil
 }
 

@@ -238,7 +238,7 @@ func TestDossiersAreRestored(t *testing.T) {
 		} else {
 			keep(live, proof(n%5, "p"), n%2 == 0)
 		}
-		changelog = append(changelog, live.Dirty()...)
+		changelog = append(changelog, cloned(live.Dirty())...)
 		commit(t, live, uint64(n+1))
 	}
 	gone := proof(9, "gone")

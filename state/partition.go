@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/segmentd/segmentd/state/arena"
 	"github.com/segmentd/segmentd/state/subject"
 )
 
@@ -37,6 +38,7 @@ type Partition struct {
 	window  *window
 	dirty   []*entry
 	values  []Dirty
+	encoded arena.Arena[byte] // values of dirty
 
 	dossiers dossiers // dirty
 
@@ -90,7 +92,7 @@ func (s *Store) Partition(id int32) (*Partition, error) {
 	case s.open[id] != nil:
 		return nil, fmt.Errorf("partition %d: %w", id, ErrInUse)
 	}
-	p := &Partition{store: s, id: id, space: keyspace(id), keyer: NewKeyer(s.opts.Secret), cache: newCache(), subjects: -1,
+	p := &Partition{store: s, id: id, space: keyspace(id), keyer: NewKeyer(s.opts.Secret), cache: newCache(), encoded: arena.New(encodedPool), subjects: -1,
 		overlay: newOverlay(s.opts.OverlayBytes, s.opts.WriteDelay), window: newWindow(s.opts.TimerWindow), fixed: map[string][]byte{}, unscrubbed: map[Key]struct{}{}}
 	if err := p.load(); err != nil {
 		return nil, fmt.Errorf("open partition %d: %w", id, err)
@@ -283,13 +285,12 @@ func (p *Partition) DirtyCount() int { return len(p.dirty) + len(p.dossiers.dirt
 
 // Dirty returns the records, and then the dossiers, put since the last Commit,
 // encoded, in the order in which they were first put. The slice is valid until the next call of Dirty,
-// Commit or Reset, the values for good.
+// Commit or Reset, the values until the next Commit or Reset.
 func (p *Partition) Dirty() []Dirty {
 	p.values = p.values[:0]
-	var buf []byte
 	for _, e := range p.dirty {
 		if e.value == nil {
-			buf = p.encode(e, buf)
+			p.encode(e)
 		}
 		p.values = append(p.values, Dirty{e.key, e.value})
 	}
@@ -297,20 +298,15 @@ func (p *Partition) Dirty() []Dirty {
 	return p.values
 }
 
-// dirtyChunk is how much memory encoded records share.
-const dirtyChunk = 64 << 10
+// encodedPool is the memory of encoded dirty records, of all partitions.
+var encodedPool = arena.NewPool[byte](64 << 10)
 
-// encode encodes an entry's record into what is left of buf, or a new one.
-func (p *Partition) encode(e *entry, buf []byte) []byte {
+func (p *Partition) encode(e *entry) {
 	p.scratch = p.encoder.Append(p.scratch[:0], e.record)
-	n := len(p.scratch)
-	if cap(buf)-len(buf) < n {
-		buf = make([]byte, 0, max(dirtyChunk, n))
-	}
-	at := len(buf)
-	buf = append(buf, p.scratch...)
-	e.value = buf[at:len(buf):len(buf)]
-	return buf
+	p.encoded.Room(len(p.scratch))
+	at := len(p.encoded.Open)
+	p.encoded.Open = append(p.encoded.Open, p.scratch...)
+	e.value = p.encoded.Open[at:len(p.encoded.Open):len(p.encoded.Open)]
 }
 
 // Commit tells that a transaction with the dirty records and this checkpoint is
@@ -376,6 +372,7 @@ func (p *Partition) settle() {
 	}
 	clear(p.values)
 	p.dirty, p.values, p.passed = p.dirty[:0], p.values[:0], p.passed[:0]
+	p.encoded.Free()
 	p.dossiers.clear()
 	if p.subjects >= 0 {
 		p.subjects += p.added
@@ -397,6 +394,7 @@ func (p *Partition) forget() {
 	p.cache.clear()
 	clear(p.dirty)
 	clear(p.values)
+	p.encoded.Free()
 	p.dossiers.clear()
 	p.dirty, p.values, p.passed, p.stale = p.dirty[:0], p.values[:0], p.passed[:0], p.stale[:0]
 	p.added, p.subjects, p.absent, p.unsaved = 0, -1, Key{}, nil

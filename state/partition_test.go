@@ -198,7 +198,7 @@ func TestARestoredImageEqualsOneThatNeverCrashed(t *testing.T) {
 			r.Next, r.Held = r.Next+subject.Instant(100+rng.IntN(5_000)), subject.Held{}
 			put(t, live, r)
 		}
-		changelog = append(changelog, live.Dirty()...)
+		changelog = append(changelog, cloned(live.Dirty())...)
 		commit(t, live, n)
 	}
 	for i, d := range changelog {

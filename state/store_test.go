@@ -1,6 +1,7 @@
 package state
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -446,4 +447,12 @@ func TestStoresLeaveNothingOpen(t *testing.T) {
 		}
 		abandon(t, s, s.mark)
 	}
+}
+
+// cloned copies what is dirty: its values are valid until the commit only.
+func cloned(dirty []Dirty) (copies []Dirty) {
+	for _, d := range dirty {
+		copies = append(copies, Dirty{d.Key, bytes.Clone(d.Value)})
+	}
+	return copies
 }

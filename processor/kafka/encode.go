@@ -5,6 +5,7 @@ import (
 	"hash/crc32"
 	"math/bits"
 	"slices"
+	"sync"
 
 	"github.com/segmentd/segmentd/processor/stream"
 	"github.com/segmentd/segmentd/state/subject"
@@ -29,6 +30,19 @@ type batchEncoder struct {
 	packer packer
 	plain  []byte
 }
+
+// encoders are those that are not at work, by compression: each has memory for a
+// batch and its compressor's tables.
+var encoders [None + 1]sync.Pool
+
+func borrowEncoder(c Compression) *batchEncoder {
+	if e, ok := encoders[c].Get().(*batchEncoder); ok {
+		return e
+	}
+	return &batchEncoder{packer: packer{compression: c}}
+}
+
+func (e *batchEncoder) giveBack() { encoders[e.packer.compression].Put(e) }
 
 // encode writes as many of the messages whose indexes are given as fit into one
 // batch over dst's memory, and returns the batch and how many those are.

@@ -18,8 +18,12 @@ const defaultMaxBytes = 1 << 20
 // readCommitted is the isolation level (KIP-98).
 const readCommitted = 1
 
-// keptPlainBytes bounds what a buffer keeps of what it once needed.
-const keptPlainBytes = 2 * partitionPlainBytes
+// What a buffer keeps of what it once needed: little, or a few times what it needed last.
+const (
+	keptPlainBytes = 64 << 10
+	keptRecords    = 256
+	keptTimes      = 4
+)
 
 // Fetch implements stream.Fetcher. It asks each leader once, all at the same
 // time, and waits for the last of them: ask for partitions of different
@@ -63,10 +67,14 @@ func fetchDefaults(opts stream.FetchOptions) stream.FetchOptions {
 
 func reset(buf *stream.Buffer) {
 	returnSets(buf.Sets)
-	buf.Sets, buf.Fetched, buf.Records, buf.Headers = buf.Sets[:0], buf.Fetched[:0], buf.Records[:0], buf.Headers[:0]
-	if buf.Plain = buf.Plain[:0]; cap(buf.Plain) > keptPlainBytes {
+	buf.Sets, buf.Fetched, buf.Headers = buf.Sets[:0], buf.Fetched[:0], buf.Headers[:0]
+	if cap(buf.Plain) > max(keptPlainBytes, keptTimes*len(buf.Plain)) {
 		buf.Plain = nil
 	}
+	if cap(buf.Records) > max(keptRecords, keptTimes*len(buf.Records)) {
+		buf.Records = nil
+	}
+	buf.Plain, buf.Records = buf.Plain[:0], buf.Records[:0]
 }
 
 // fetchCall becomes a request for each leader.

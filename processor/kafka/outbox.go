@@ -22,7 +22,7 @@ import (
 // bore it was acknowledged, or in another epoch.
 type outbox struct {
 	client          *Client
-	encoder         batchEncoder
+	compression     Compression
 	producer        producerState
 	transactionalID string
 	// resend sends a batch again whose request was not answered. A transaction
@@ -54,7 +54,7 @@ type lane struct {
 }
 
 func newOutbox(c *Client, compression Compression) outbox {
-	return outbox{client: c, encoder: batchEncoder{packer: packer{compression: compression}}, failure: stream.ErrTransaction}
+	return outbox{client: c, compression: compression, failure: stream.ErrTransaction}
 }
 
 // begin starts an epoch: sequences from 0, and no memory that a request of the
@@ -108,12 +108,14 @@ func (o *outbox) send(ctx context.Context, messages []stream.Message) ([]stream.
 
 // load puts the next batch on each lane that has messages waiting.
 func (o *outbox) load(messages []stream.Message) (loaded []*lane, err error) {
+	encoder := borrowEncoder(o.compression)
+	defer encoder.giveBack()
 	for _, l := range o.used {
 		if l.loaded == len(l.waiting) {
 			l.waiting, l.loaded = l.waiting[:0], 0
 			continue
 		}
-		if l.batch, l.count, err = o.encoder.encode(l.batch, messages, l.waiting[l.loaded:]); err != nil {
+		if l.batch, l.count, err = encoder.encode(l.batch, messages, l.waiting[l.loaded:]); err != nil {
 			return nil, fmt.Errorf("encode a batch for %s/%d: %w", l.topic, l.partition, err)
 		}
 		seal(l.batch, o.producer, l.sequence)

@@ -9,6 +9,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/segmentd/segmentd/processor/stream"
+	"github.com/segmentd/segmentd/state/arena"
 	"github.com/segmentd/segmentd/state/subject"
 )
 
@@ -48,10 +49,8 @@ type Encoder struct {
 	source       []byte
 	types        [3][]byte         // of CloudEvents, by subject.ChangeKind
 	computations map[string]string // audience ids by segment, for FormatSegment
-	bytes        []byte
-	headers      []stream.Header
-	byteChunks   chunks[byte]
-	headerChunks chunks[stream.Header]
+	bytes        arena.Arena[byte]
+	headers      arena.Arena[stream.Header]
 	hashed       []byte
 }
 
@@ -63,7 +62,7 @@ func NewEncoder(opts EncoderOptions) *Encoder {
 	if opts.CETypePrefix == "" {
 		opts.CETypePrefix = defaultCETypePrefix
 	}
-	e := &Encoder{opts: opts, byteChunks: chunks[byte]{least: arenaBytes}, headerChunks: chunks[stream.Header]{least: arenaHeaders}, source: []byte("/segmentd/" + url.PathEscape(opts.Group)), computations: map[string]string{}}
+	e := &Encoder{opts: opts, bytes: arena.New(bytePool), headers: arena.New(headerPool), source: []byte("/segmentd/" + url.PathEscape(opts.Group)), computations: map[string]string{}}
 	for kind, suffix := range []string{".segment.entered", ".segment.exited", ".subject.erased"} {
 		e.types[kind] = []byte(opts.CETypePrefix + suffix)
 	}
@@ -72,7 +71,8 @@ func NewEncoder(opts EncoderOptions) *Encoder {
 
 // Reset takes back the memory of all messages returned so far.
 func (e *Encoder) Reset() {
-	e.bytes, e.headers = e.byteChunks.reset(e.bytes), e.headerChunks.reset(e.headers)
+	e.bytes.Free()
+	e.headers.Free()
 }
 
 // Place is where a message goes.
@@ -108,53 +108,11 @@ func appendChangeID(b, text []byte) []byte {
 	return hex.AppendEncode(b, sum[:changeIDBytes])
 }
 
-// arenaBytes and arenaHeaders are the least memory that is taken at once for
-// messages, and keptChunks how many of each are kept for the next ones.
-const (
-	arenaBytes   = 64 << 10
-	arenaHeaders = 1024
-	keptChunks   = 16
+// The memory of messages is shared by all encoders.
+var (
+	bytePool   = arena.NewPool[byte](64 << 10)
+	headerPool = arena.NewPool[stream.Header](1024)
 )
-
-// room makes sure that n more bytes fit without moving what messages hold: a
-// full arena is left to its messages and another one begun.
-func (e *Encoder) room(n int) {
-	if cap(e.bytes)-len(e.bytes) < n {
-		e.bytes = e.byteChunks.next(e.bytes, n)
-	}
-}
-
-// chunks are pieces of memory that stay where they are until all are taken back
-// at once. Up to keptChunks are kept, so a batch takes what it needs, and the
-// next one of its size nothing.
-type chunks[T any] struct {
-	least      int // the size of those that are kept
-	full, free [][]T
-}
-
-// next leaves a full chunk to those who use it and returns another one, with room for n.
-func (c *chunks[T]) next(full []T, n int) []T {
-	c.full = append(c.full, full)
-	last := len(c.free) - 1
-	if n > c.least || last < 0 {
-		return make([]T, 0, max(n, c.least))
-	}
-	chunk := c.free[last]
-	c.free = c.free[:last]
-	return chunk
-}
-
-// reset takes all chunks back; last is the one in use, which it returns empty.
-func (c *chunks[T]) reset(last []T) []T {
-	for _, chunk := range c.full {
-		if cap(chunk) == c.least && len(c.free) < keptChunks {
-			c.free = append(c.free, chunk[:0])
-		}
-	}
-	clear(c.full)
-	c.full = c.full[:0]
-	return last[:0]
-}
 
 // appendName appends `,"name":`, without the comma behind an opening brace.
 func appendName(b []byte, name string) []byte {

@@ -26,17 +26,17 @@ const (
 
 // Change encodes a change, keyed by the subject's id.
 func (e *Encoder) Change(c *subject.Change, to Place) stream.Message {
-	e.room(jsonFrame + (len(c.Subject.Value)+len(c.CausedBy))*(jsonGrowth+1) + 4*len(c.Segment))
+	e.bytes.Room(jsonFrame + (len(c.Subject.Value)+len(c.CausedBy))*(jsonGrowth+1) + 4*len(c.Segment))
 	m := to.message()
 	m.Key = e.keepText(c.Subject.Value)
 	id := e.changeID(c)
-	start := len(e.bytes)
+	start := len(e.bytes.Open)
 	if e.opts.Format == FormatSegment {
-		e.bytes = e.appendTrack(e.bytes, c, id)
+		e.bytes.Open = e.appendTrack(e.bytes.Open, c, id)
 	} else {
-		e.bytes = e.appendChange(e.bytes, c, id)
+		e.bytes.Open = e.appendChange(e.bytes.Open, c, id)
 	}
-	m.Value = e.bytes[start:len(e.bytes):len(e.bytes)]
+	m.Value = e.bytes.Open[start:len(e.bytes.Open):len(e.bytes.Open)]
 	m.Headers = e.changeHeaders(c, id, m.Key)
 	return m
 }
@@ -53,15 +53,15 @@ func (e *Encoder) AppendChange(b []byte, c *subject.Change) []byte {
 
 func (e *Encoder) changeID(c *subject.Change) []byte {
 	e.hashed = changeText(e.hashed[:0], e.opts.Group, c.Subject, c.Version)
-	start := len(e.bytes)
-	e.bytes = appendChangeID(e.bytes, e.hashed)
-	return e.bytes[start:len(e.bytes):len(e.bytes)]
+	start := len(e.bytes.Open)
+	e.bytes.Open = appendChangeID(e.bytes.Open, e.hashed)
+	return e.bytes.Open[start:len(e.bytes.Open):len(e.bytes.Open)]
 }
 
 func (e *Encoder) keepText(text string) []byte {
-	start := len(e.bytes)
-	e.bytes = append(e.bytes, text...)
-	return e.bytes[start:len(e.bytes):len(e.bytes)]
+	start := len(e.bytes.Open)
+	e.bytes.Open = append(e.bytes.Open, text...)
+	return e.bytes.Open[start:len(e.bytes.Open):len(e.bytes.Open)]
 }
 
 func (e *Encoder) appendChange(b []byte, c *subject.Change, id []byte) []byte {
@@ -164,29 +164,27 @@ func (e *Encoder) changeHeaders(c *subject.Change, id, key []byte) []stream.Head
 	e.header("ce_reason", e.keepText(c.Reason.String()))
 	e.header("ce_version", e.versionText(c.Version))
 	e.header("content-type", jsonContent)
-	return e.headers[start:len(e.headers):len(e.headers)]
+	return e.headers.Open[start:len(e.headers.Open):len(e.headers.Open)]
 }
 
 // beginHeaders makes room for n headers without moving those of other messages.
 func (e *Encoder) beginHeaders(n int) (start int) {
-	if cap(e.headers)-len(e.headers) < n {
-		e.headers = e.headerChunks.next(e.headers, n)
-	}
-	return len(e.headers)
+	e.headers.Room(n)
+	return len(e.headers.Open)
 }
 
 func (e *Encoder) header(key string, value []byte) {
-	e.headers = append(e.headers, stream.Header{Key: key, Value: value})
+	e.headers.Open = append(e.headers.Open, stream.Header{Key: key, Value: value})
 }
 
 func (e *Encoder) timeText(t subject.Instant) []byte {
-	start := len(e.bytes)
-	e.bytes, _ = t.AppendText(e.bytes)
-	return e.bytes[start:len(e.bytes):len(e.bytes)]
+	start := len(e.bytes.Open)
+	e.bytes.Open, _ = t.AppendText(e.bytes.Open)
+	return e.bytes.Open[start:len(e.bytes.Open):len(e.bytes.Open)]
 }
 
 func (e *Encoder) versionText(v uint64) []byte {
-	start := len(e.bytes)
-	e.bytes = strconv.AppendUint(e.bytes, v, 10)
-	return e.bytes[start:len(e.bytes):len(e.bytes)]
+	start := len(e.bytes.Open)
+	e.bytes.Open = strconv.AppendUint(e.bytes.Open, v, 10)
+	return e.bytes.Open[start:len(e.bytes.Open):len(e.bytes.Open)]
 }

@@ -13,19 +13,19 @@ func (e *Encoder) Member(c *subject.Change, to Place) (m stream.Message, ok bool
 	if c.Kind == subject.Erased {
 		return m, false
 	}
-	e.room(jsonFrame + len(c.Subject.Value)*(jsonGrowth+1) + 4*len(c.Segment))
+	e.bytes.Room(jsonFrame + len(c.Subject.Value)*(jsonGrowth+1) + 4*len(c.Segment))
 	m = to.message()
 	m.Key = e.keepText(c.Subject.MemberKeyPrefix() + c.Segment)
 	if c.Kind == subject.Entered {
-		start := len(e.bytes)
-		e.bytes = appendMember(e.bytes, c)
-		m.Value = e.bytes[start:len(e.bytes):len(e.bytes)]
+		start := len(e.bytes.Open)
+		e.bytes.Open = appendMember(e.bytes.Open, c)
+		m.Value = e.bytes.Open[start:len(e.bytes.Open):len(e.bytes.Open)]
 	}
 	start := e.beginHeaders(3)
 	e.header("version", e.versionText(c.Version))
 	e.header("time", e.timeText(c.Time))
 	e.header("reason", e.keepText(c.Reason.String()))
-	m.Headers = e.headers[start:len(e.headers):len(e.headers)]
+	m.Headers = e.headers.Open[start:len(e.headers.Open):len(e.headers.Open)]
 	return m, true
 }
 
@@ -47,11 +47,11 @@ type Rejected struct {
 // Rejected encodes a rejected record's reference. It has no key: the record's
 // own may be a subject's id.
 func (e *Encoder) Rejected(r *Rejected, to Place) stream.Message {
-	e.room(jsonFrame + jsonGrowth*(len(r.Source.Topic)+len(r.Reject.Detail)))
+	e.bytes.Room(jsonFrame + jsonGrowth*(len(r.Source.Topic)+len(r.Reject.Detail)))
 	m := to.message()
-	start := len(e.bytes)
-	e.bytes = appendRejected(e.bytes, r)
-	m.Value = e.bytes[start:len(e.bytes):len(e.bytes)]
+	start := len(e.bytes.Open)
+	e.bytes.Open = appendRejected(e.bytes.Open, r)
+	m.Value = e.bytes.Open[start:len(e.bytes.Open):len(e.bytes.Open)]
 	m.Headers = e.contentHeader()
 	return m
 }
@@ -69,7 +69,7 @@ func appendRejected(b []byte, r *Rejected) []byte {
 func (e *Encoder) contentHeader() []stream.Header {
 	start := e.beginHeaders(1)
 	e.header("content-type", jsonContent)
-	return e.headers[start:len(e.headers):len(e.headers)]
+	return e.headers.Open[start:len(e.headers.Open):len(e.headers.Open)]
 }
 
 // RequestResult is what is published about a request.
@@ -82,16 +82,16 @@ type RequestResult struct {
 
 // RequestResult encodes a request's result, keyed by the request's id.
 func (e *Encoder) RequestResult(r *RequestResult, to Place) stream.Message {
-	e.room(jsonFrame + (jsonGrowth+1)*len(r.RequestID) + jsonGrowth*len(r.Detail))
+	e.bytes.Room(jsonFrame + (jsonGrowth+1)*len(r.RequestID) + jsonGrowth*len(r.Detail))
 	m := to.message()
 	m.Key = e.keepText(r.RequestID)
-	start := len(e.bytes)
-	b := appendText(append(e.bytes, '{'), "requestId", r.RequestID)
+	start := len(e.bytes.Open)
+	b := appendText(append(e.bytes.Open, '{'), "requestId", r.RequestID)
 	b = appendText(b, "status", r.Status.String())
 	b = appendTime(b, "time", r.Time)
 	b = appendText(b, "detail", r.Detail)
-	e.bytes = append(b, '}')
-	m.Value = e.bytes[start:len(e.bytes):len(e.bytes)]
+	e.bytes.Open = append(b, '}')
+	m.Value = e.bytes.Open[start:len(e.bytes.Open):len(e.bytes.Open)]
 	m.Headers = e.contentHeader()
 	return m
 }
