@@ -96,10 +96,10 @@ type Encoder struct{ room []subject.Instant }
 
 // Append is AppendRecord.
 func (x *Encoder) Append(b []byte, r *subject.Record) []byte {
-	unit := unitOf(r)
-	flags := byte(unit<<flagUnitShift) | byte(r.ID.Type)&flagAnonymous
 	shared, tabled := tableOf(r, x.room[:0])
 	x.room = shared
+	unit := unitOf(r, shared, tabled)
+	flags := byte(unit<<flagUnitShift) | byte(r.ID.Type)&flagAnonymous
 	if tabled {
 		flags |= flagTable
 	}
@@ -216,8 +216,9 @@ func mustAscend(ok bool) {
 	}
 }
 
-// unitOf returns the index of the coarsest unit of which all times are whole numbers.
-func unitOf(r *subject.Record) int {
+// unitOf returns the index of the coarsest unit of which all times are whole
+// numbers. Those of leaves are in a table if there is one.
+func unitOf(r *subject.Record, table []subject.Instant, tabled bool) int {
 	u := unitFinder{at: len(timeUnits) - 1}
 	u.see(r.Clock)
 	u.see(r.Next)
@@ -225,7 +226,10 @@ func unitOf(r *subject.Record) int {
 	u.see(r.Held.Until)
 	u.rights(r)
 	for i := range r.Purposes {
-		u.purpose(&r.Purposes[i])
+		u.purpose(&r.Purposes[i], tabled)
+	}
+	if tabled {
+		u.leaf(table)
 	}
 	for i := range r.Messages {
 		u.see(r.Messages[i].At)
@@ -239,7 +243,7 @@ func (u *unitFinder) see(t subject.Instant) {
 	if t == subject.Never || t == subject.LongAgo {
 		return
 	}
-	for int64(t)%timeUnits[u.at] != 0 {
+	for u.at > 0 && int64(t)%timeUnits[u.at] != 0 {
 		u.at--
 	}
 }
@@ -254,7 +258,7 @@ func (u *unitFinder) rights(r *subject.Record) {
 	}
 }
 
-func (u *unitFinder) purpose(p *subject.Purpose) {
+func (u *unitFinder) purpose(p *subject.Purpose, tabled bool) {
 	u.see(p.Basis.Since)
 	u.see(p.Basis.Until)
 	u.see(p.Basis.Stop.At)
@@ -269,7 +273,9 @@ func (u *unitFinder) purpose(p *subject.Purpose) {
 		u.see(p.Members[i].Since)
 	}
 	for i := range p.Leaves {
-		u.leaf(p.Leaves[i].Times)
+		if !tabled {
+			u.leaf(p.Leaves[i].Times)
+		}
 	}
 }
 
@@ -277,7 +283,10 @@ func (u *unitFinder) purpose(p *subject.Purpose) {
 // whole numbers of units too.
 func (u *unitFinder) leaf(times []subject.Instant) {
 	for _, t := range times {
-		for int64(t)%timeUnits[u.at] != 0 {
+		if u.at == 0 {
+			return
+		}
+		for u.at > 0 && int64(t)%timeUnits[u.at] != 0 {
 			u.at--
 		}
 	}

@@ -332,14 +332,43 @@ func FuzzDecodeRecord(f *testing.F) {
 }
 
 func BenchmarkEncodeRecord(b *testing.B) {
-	r := shopper(rand.New(rand.NewPCG(1, 1)), 1)
-	var e Encoder
-	buf := e.Append(nil, r)
-	b.ReportAllocs()
-	for b.Loop() {
-		buf = e.Append(buf[:0], r)
+	for _, c := range []struct {
+		name   string
+		record *subject.Record
+	}{{"shopper", shopper(rand.New(rand.NewPCG(1, 1)), 1)}, {"busy", busy(rand.New(rand.NewPCG(1, 1)))}} {
+		b.Run(c.name, func(b *testing.B) {
+			var e Encoder
+			buf := e.Append(nil, c.record)
+			b.ReportAllocs()
+			for b.Loop() {
+				buf = e.Append(buf[:0], c.record)
+			}
+			b.ReportMetric(float64(len(buf)), "bytes")
+		})
 	}
-	b.ReportMetric(float64(len(buf)), "bytes")
+}
+
+// busy is a subject of whom 300 events are kept for 60 leaves, in each as many as its bound allows.
+func busy(rng *rand.Rand) *subject.Record {
+	r := shopper(rng, 1)
+	times := make([]subject.Instant, 300)
+	for i := range times {
+		times[i] = r.Clock - subject.Day + subject.Instant(i)*60_000_000 + subject.Instant(rng.IntN(1000_000))
+	}
+	leaves := make([]subject.Leaf, 60)
+	for i := range leaves {
+		leaves[i].Key = uint32(i+1) << 20
+		for j := range times {
+			if rng.IntN(300) < 5*(1+i%20) {
+				leaves[i].Times = append(leaves[i].Times, times[j])
+				if i%2 == 0 {
+					leaves[i].Values = append(leaves[i].Values, subject.OfInt(rng.Int64N(10_000)))
+				}
+			}
+		}
+	}
+	r.Purposes[0].Leaves = leaves
+	return r
 }
 
 func BenchmarkDecodeRecord(b *testing.B) {

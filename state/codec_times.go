@@ -23,18 +23,31 @@ func insertTimes(table, run []subject.Instant) []subject.Instant {
 }
 
 // placeOf returns where a time is in table[:hi+1], or where it would have to be
-// put. Times near the place asked for last are found soonest.
+// put. Times near the place asked for last are found soonest: the next few are
+// looked at one by one, then ever larger strides back are taken.
 func placeOf(table []subject.Instant, t subject.Instant, hi int) int {
-	for step := 1; hi > 0 && table[hi-1] >= t; step *= 2 {
-		if next := hi - step; next > 0 && table[next-1] >= t {
-			hi = next
-			continue
+	for near := 0; near < nearby; near++ {
+		if hi == 0 || table[hi-1] < t {
+			return hi
 		}
-		lo, _ := slices.BinarySearch(table[max(0, hi-step):hi], t)
-		return max(0, hi-step) + lo
+		hi--
 	}
-	return hi
+	lo := hi
+	for step := nearby; lo > 0 && table[lo-1] >= t; step *= 2 {
+		hi, lo = lo, max(0, lo-step)
+	}
+	for lo < hi {
+		if mid := int(uint(lo+hi) >> 1); table[mid] < t {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	return lo
 }
+
+// nearby is as far back as times are looked at one by one.
+const nearby = 6
 
 // tableOf appends the different times of a record's leaves to room, and tells
 // whether they make a table; if not, it stops early.

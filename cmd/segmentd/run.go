@@ -152,7 +152,7 @@ func warnOfConsent(cfg *config.Config, set *rules.Set, log *slog.Logger) {
 
 // softMemoryLimit is where the garbage collector begins to work harder, unless
 // GOMEMLIMIT says otherwise. Badger's mapped files are not in it.
-const softMemoryLimit = 800 << 20
+const softMemoryLimit = 640 << 20
 
 func limitMemory() {
 	if os.Getenv("GOMEMLIMIT") == "" {
