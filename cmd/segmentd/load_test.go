@@ -40,6 +40,7 @@ var (
 	loadRate       = flag.Float64("load-rate", 0, "events/s at which TestLoad measures latency; 0: half and 80 % of what is sustained")
 	loadProfile    = flag.String("load-profile", "", "file for a CPU profile of the processor while TestLoad's backlog is worked off")
 	loadSoak       = flag.Duration("load-soak", 0, "how long TestLoad holds half of what is sustained and samples what may grow; 0: not at all")
+	loadExtra     = flag.String("load-config", "", "lines of YAML that TestLoad adds to the configuration")
 	loadLive       = flag.Duration("load-live", 20*time.Second, "how long TestLoad measures latency at a rate; at most 10m")
 )
 
@@ -195,8 +196,8 @@ func (r *rig) configure(ruleFile string, brokers, reach []string) {
 	r.must(os.Mkdir(rules, 0o700))
 	r.must(os.WriteFile(filepath.Join(rules, "load.yaml"), []byte(ruleFile), 0o600))
 	r.config = fmt.Sprintf("kafka: {brokers: [%s]}\ninputs: [{topic: events, kind: event}, {topic: decisions, kind: decision}, {topic: requests, kind: request}]\n"+
-		"topics: {create: true, partitions: %d}\nrules: %s\ndata: %s\nhttp: {listen: %q, pprof: true}\n",
-		r.reach, r.partitions, rules, filepath.Join(r.dir, "data"), r.http)
+		"topics: {create: true, partitions: %d}\nrules: %s\ndata: %s\nhttp: {listen: %q, pprof: true}\n%s\n",
+		r.reach, r.partitions, rules, filepath.Join(r.dir, "data"), r.http, *loadExtra)
 	r.must(os.WriteFile(filepath.Join(r.dir, "segmentd.yaml"), []byte(r.config), 0o600))
 	client, err := kafka.New(kafka.Config{Brokers: brokers})
 	r.must(err)
