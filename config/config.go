@@ -176,7 +176,7 @@ type Processing struct {
 	// How long the first record of a batch waits for others.
 	Linger time.Duration `yaml:"linger" default:"10ms" min:"0s" max:"10s"`
 	// Bytes of input after which a batch is closed.
-	BatchBytes int `yaml:"batch_bytes" unit:"bytes" default:"1MiB" min:"64KiB" max:"64MiB"`
+	BatchBytes int `yaml:"batch_bytes" unit:"bytes" default:"512KiB" min:"64KiB" max:"64MiB"`
 	// Most bytes kept of one subject; beyond it the oldest evidence is dropped. A subject is one record, so it must fit into a record batch of 1 MiB.
 	MaxSubjectBytes int `yaml:"max_subject_bytes" unit:"bytes" default:"256KiB" min:"4KiB" max:"900KiB"`
 	// An event whose timestamp is further ahead of its arrival than this is rejected.

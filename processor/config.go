@@ -40,7 +40,7 @@ type Config struct {
 	DropInputs   []string      // topics that were inputs, whose positions are forgotten
 	Partitions   int32         // of every topic
 	Linger       time.Duration // least time between the starts of two batches: 10 ms
-	BatchBytes   int           // of events fetched at once, a topic: 1 MiB
+	BatchBytes   int           // of events fetched at once, a topic: 512 KiB
 	Idle         time.Duration // how long a fetch waits for input: 250 ms
 	Core         core.Config
 	OutputFormat wire.OutputFormat
@@ -64,7 +64,7 @@ type Config struct {
 
 func (c Config) withDefaults() Config {
 	c.Linger = cmp.Or(c.Linger, 10*time.Millisecond)
-	c.BatchBytes = cmp.Or(c.BatchBytes, 1<<20)
+	c.BatchBytes = cmp.Or(c.BatchBytes, 512<<10)
 	c.Idle = cmp.Or(c.Idle, 250*time.Millisecond)
 	c.SessionTimeout = cmp.Or(c.SessionTimeout, 10*time.Second)
 	c.topicWatch = cmp.Or(c.topicWatch, 2*time.Second)

@@ -18,9 +18,10 @@ import (
 //
 // Memory: at most four memtables (one filled, two waiting, one being flushed)
 // of 1.3 × memTableBytes, and the tables' indices and Bloom filters, about 2 MB
-// a million subjects. Badger keeps up to eight of the buffers in which tables are
-// built, each of up to three times a memtable for as long as there is work, so
-// memtables are small, and more of them are merged at once. Tables themselves are mapped files. Without compression
+// a million subjects. Badger keeps eight of the buffers in which tables are built for
+// as long as there is work, each of them as large as the largest it was needed for,
+// in powers of two from twice a table on: so all tables are about as large as a
+// memtable's, memtables are small, and more of them are merged at once. Tables themselves are mapped files. Without compression
 // a block cache would only copy what the kernel caches.
 //
 // Values stay in the LSM tree (ValueThreshold is at its maximum, 1 MiB): what
@@ -36,6 +37,8 @@ func badgerOptions(dir string, opts Options) badger.Options {
 	o.BlockCacheSize = 0
 	o.IndexCacheSize = 0
 	o.MemTableSize = int64(opts.memTableBytes)
+	o.BaseTableSize = tableBytes
+	o.TableSizeMultiplier = 1
 	o.NumMemtables = 2
 	o.NumLevelZeroTables = 10
 	o.NumLevelZeroTablesStall = 20
@@ -45,8 +48,13 @@ func badgerOptions(dir string, opts Options) badger.Options {
 	return o
 }
 
-// memTableBytes bounds a transaction too: 15 % of it.
-const memTableBytes = 8 << 20
+// memTableBytes bounds a transaction too, to 15 % of it, in which the largest
+// record must fit; tableBytes is the size of all tables, by which the memory to
+// build one is at first 16 MiB.
+const (
+	memTableBytes = 8 << 20
+	tableBytes    = 8 << 20
+)
 
 // MaxRecordBytes is the size above which an encoded record is kept outside of
 // what physical erasure reaches. Kafka's default message limit is lower.

@@ -23,9 +23,12 @@ const (
 	attrControl    = 0x20
 )
 
-// partitionPlainBytes bounds what one partition's record set may unpack to
-// before the rest of it is left to the next fetch.
-const partitionPlainBytes = 4 << 20
+// A partition's record set may unpack to plainTimes as much as was asked for, and
+// to partitionPlainBytes, before the rest of it is left to the next fetch.
+const (
+	plainTimes          = 4
+	partitionPlainBytes = 4 << 20
+)
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -131,12 +134,12 @@ type parser struct {
 }
 
 // recordsOf appends the committed data records of a record set at offset from
-// and later to buf.Records, and returns the offset to fetch next. An error that
+// and later to buf.Records, until they are room bytes, and returns the offset to fetch next. An error that
 // follows good batches is left to be found by the next fetch, which begins at it.
-func (p *parser) recordsOf(set []byte, from int64, aborted []abortedTransaction, buf *stream.Buffer) (next int64, err error) {
+func (p *parser) recordsOf(set []byte, from int64, aborted []abortedTransaction, room int, buf *stream.Buffer) (next int64, err error) {
 	filter := newAbortedFilter(aborted)
 	next = from
-	for plain := len(buf.Plain); len(buf.Plain)-plain < partitionPlainBytes; {
+	for plain := len(buf.Plain); len(buf.Plain)-plain < room; {
 		batch, rest, ok, err := cutBatch(set)
 		if err != nil || !ok {
 			return next, firstError(err, next == from, len(set))

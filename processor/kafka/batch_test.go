@@ -79,7 +79,7 @@ func set(t testing.TB, batches ...made) (all []byte) {
 // offsets of records, in the form offset=value.
 func parsed(set []byte, from int64, aborted ...abortedTransaction) (got []string, next int64, err error) {
 	var buf stream.Buffer
-	next, err = new(parser).recordsOf(set, from, aborted, &buf)
+	next, err = new(parser).recordsOf(set, from, aborted, partitionPlainBytes, &buf)
 	for _, r := range buf.Records {
 		got = append(got, fmt.Sprintf("%d=%s", r.Offset, r.Value))
 	}
@@ -213,7 +213,7 @@ func TestEncodedBatchesAreReadBack(t *testing.T) {
 			t.Fatalf("%d encoded, %v", n, err)
 		}
 		var buf stream.Buffer
-		if _, err := new(parser).recordsOf(b, 0, nil, &buf); err != nil {
+		if _, err := new(parser).recordsOf(b, 0, nil, partitionPlainBytes, &buf); err != nil {
 			t.Fatal(err)
 		}
 		for i, r := range buf.Records {
@@ -271,7 +271,7 @@ func FuzzRecordsOf(f *testing.F) {
 			}
 		}
 		var buf stream.Buffer
-		next, err := new(parser).recordsOf(b, max(from, 0), []abortedTransaction{{1, 0}}, &buf)
+		next, err := new(parser).recordsOf(b, max(from, 0), []abortedTransaction{{1, 0}}, partitionPlainBytes, &buf)
 		if err == nil && next < max(from, 0) {
 			t.Errorf("next %d before %d", next, from)
 		}

@@ -219,7 +219,7 @@ func (f *fetchCall) fetched(i int, p *parser, buf *stream.Buffer) stream.Fetched
 			buf.Sets = append(buf.Sets, set)
 			if out.Err == nil {
 				mark := len(buf.Records)
-				out.Next, out.Err = p.recordsOf(set, pos.Offset, a.part.Aborted, buf)
+				out.Next, out.Err = p.recordsOf(set, pos.Offset, a.part.Aborted, min(plainTimes*f.opts.MaxBytes, partitionPlainBytes), buf)
 				out.Records = buf.Records[mark:len(buf.Records):len(buf.Records)]
 			}
 		}

@@ -28,7 +28,7 @@ func BenchmarkParse(b *testing.B) {
 			b.ResetTimer()
 			for got := 0; got < b.N; got += n {
 				reset(&buf)
-				if _, err := p.recordsOf(set, 0, nil, &buf); err != nil {
+				if _, err := p.recordsOf(set, 0, nil, partitionPlainBytes, &buf); err != nil {
 					b.Fatal(err)
 				}
 			}
