@@ -11,9 +11,9 @@ var ErrNoRoom = errors.New("no room left for the image")
 // minRoomBytes is the free space below which nothing is written: what Badger may
 // still write by itself of what it has. It maps its files, and where a page of one
 // finds no room the kernel ends the process (SIGBUS) without a word. Four memtables
-// of 1.3 × memTableBytes may become tables; one compaction may write the five
-// tables of level 0 anew (NumLevelZeroTables), and another some tables of a
-// deeper level, before what they replace is removed: 166 + 208 + about 100 MiB.
+// of 1.3 × memTableBytes may become tables; one compaction may write up to twenty
+// tables of level 0 anew (NumLevelZeroTablesStall), and another some tables of a
+// deeper level, before what they replace is removed: 42 + 208 + about 100 MiB.
 const minRoomBytes = 512 << 20
 
 // room refuses to go on where the file system is nearly full. One whose free

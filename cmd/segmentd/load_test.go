@@ -40,7 +40,7 @@ var (
 	loadRate       = flag.Float64("load-rate", 0, "events/s at which TestLoad measures latency; 0: half and 80 % of what is sustained")
 	loadProfile    = flag.String("load-profile", "", "file for a CPU profile of the processor while TestLoad's backlog is worked off")
 	loadSoak       = flag.Duration("load-soak", 0, "how long TestLoad holds half of what is sustained and samples what may grow; 0: not at all")
-	loadExtra     = flag.String("load-config", "", "lines of YAML that TestLoad adds to the configuration")
+	loadExtra      = flag.String("load-config", "", "lines of YAML that TestLoad adds to the configuration")
 	loadLive       = flag.Duration("load-live", 20*time.Second, "how long TestLoad measures latency at a rate; at most 10m")
 )
 

@@ -35,7 +35,8 @@ type layer struct {
 // layers has every package. Arrows run one way.
 var layers = map[string]layer{
 	"state/subject":          {},
-	"state":                  {own: []string{"state/subject"}, heavy: []string{"badger"}},
+	"state/arena":            {},
+	"state":                  {own: []string{"state/arena", "state/subject"}, heavy: []string{"badger"}},
 	"rules":                  {own: []string{"rules/clip", "rules/nearest", "state/subject"}, heavy: []string{"cel", "yaml"}},
 	"rules/nearest":          {},
 	"rules/clip":             {},
@@ -44,7 +45,7 @@ var layers = map[string]layer{
 	"processor/portable":     {own: []string{"rules", "state/subject"}},
 	"processor/core":         {own: []string{"processor/consent", "rules", "state/subject"}},
 	"processor/stream":       {own: []string{"state/subject"}},
-	"processor/wire":         {own: []string{"processor/portable", "processor/stream", "processor/wire/mapping", "processor/wire/scan", "rules", "state/subject"}},
+	"processor/wire":         {own: []string{"processor/portable", "processor/stream", "processor/wire/mapping", "processor/wire/scan", "rules", "state/arena", "state/subject"}},
 	"processor/wire/mapping": {own: []string{"processor/stream", "processor/wire/scan", "rules/nearest", "state/subject"}, heavy: []string{"cel"}},
 	"processor/wire/scan":    {},
 	"processor/replay":       {own: []string{"processor/core", "processor/stream", "processor/wire", "rules", "state/subject"}},
