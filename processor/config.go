@@ -114,6 +114,10 @@ type Deps struct {
 	// stream.ErrFenced: it is not. A partition asks before it fences other owners;
 	// nil: it never asks. Safe for concurrent use.
 	CheckMember func(ctx context.Context, member stream.GroupMember) error
+	// Remains tells by when what was erased is gone from a topic of the group, by the
+	// settings that the topic has; ok is false where they are not known. Nil: of none.
+	// Safe for concurrent use; it does not wait for the brokers.
+	Remains func(topic string) (r Remains, ok bool)
 	// Transactor returns the producer of a transactional id.
 	Transactor func(transactionalID string) stream.Transactor
 	// Producer sends what is submitted; nil: nothing is. One goroutine at a time uses it.
@@ -132,6 +136,9 @@ func (d Deps) withDefaults() (Deps, error) {
 	}
 	if d.CheckMember == nil {
 		d.CheckMember = func(context.Context, stream.GroupMember) error { return nil }
+	}
+	if d.Remains == nil {
+		d.Remains = func(string) (Remains, bool) { return Remains{}, false }
 	}
 	if d.Produces == nil {
 		d.Produces = func([]string) {}

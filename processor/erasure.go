@@ -40,25 +40,66 @@ func (p *partition) finishErasures() error {
 	return nil
 }
 
-// receipt says in one line of JSON what an erasure has removed from where, and how.
+// receipt says in one line of JSON what an erasure has removed from where, by what
+// means, and when it was or will be gone; and what stays.
 func (p *partition) receipt() string {
-	b, err := json.Marshal(struct {
-		Stores []erasedFrom `json:"stores"`
-		Time   string       `json:"time"`
-	}{[]erasedFrom{
-		{"data directory", "its keys were dropped from the files of the instance that has the partition, and what is kept of the erasure was written anew; images that other instances have of it are deleted within privacy.erase_within while they run"},
-		{p.topics.Changelog(), "replaced by a record of the erasure without data; compaction removes older versions within max.compaction.lag.ms and a segment's age"},
-		{p.topics.Members(""), "tombstones; compaction removes the rows"},
-		{p.topics.Changes(""), "recipients are told by a change erased; earlier changes go with the topic's retention"},
-	}, subject.FromTime(p.deps.Now()).String()})
+	now := subject.FromTime(p.deps.Now())
+	r := ErasureReceipt{Stores: []ErasedFrom{{Store: "data directory", Done: now.String(),
+		Method: "its keys were dropped from the files of the instance that has the partition, and what is kept of the erasure was written anew; images that other instances have of it are deleted within privacy.erase_within while they run"}},
+		Stays: []string{
+			"changelog and image: a keyed hash of the id, the instant of the erasure, a counter, and the requests by their ids, so that nothing older brings the subject back",
+			"audit log: keyed hashes of the id, until its files are deleted", "input topics: what was produced to them, as their owner has set it",
+			"lists in rule files: ids that are on them, until they are changed",
+		}}
+	for _, spec := range p.topics.Specs(p.target()) {
+		if spec.Personal {
+			r.Stores = append(r.Stores, p.erasedFrom(spec, now))
+		}
+	}
+	b, err := json.Marshal(r)
 	if err != nil {
 		return ""
 	}
 	return string(b)
 }
 
-// erasedFrom is a store of a receipt.
-type erasedFrom struct {
+// erasedFrom says how an erasure that is done leaves a topic, and by when at the latest.
+func (p *partition) erasedFrom(spec TopicSpec, now subject.Instant) ErasedFrom {
+	e := ErasedFrom{Store: spec.Name}
+	switch {
+	case spec.Name == p.topics.Changelog():
+		e.Method = "replaced by a record of the erasure without data; compaction removes older versions once a later record is written to the partition"
+	case spec.Name == p.topics.RequestResults():
+		e.Method = "it has the ids of requests, and not the subject's; they go with the topic's retention"
+	case spec.Keyed:
+		e.Method = "tombstones; compaction removes the rows, then the tombstones, once later records are written to the partition"
+	default:
+		e.Method = "recipients are told by a change erased; earlier changes go with the topic's retention"
+	}
+	m, known := p.deps.Remains(spec.Name)
+	switch {
+	case !known:
+		e.Note = "by when is not known: the topic's settings cannot be read"
+	case m.Within == Forever:
+		e.Note = "no latest time: " + m.Cause
+	default:
+		e.By, e.Note = now.Add(m.Within).String(), m.Cause
+	}
+	return e
+}
+
+// ErasureReceipt is what is told of an erasure that is completed, as the detail of its
+// request.
+type ErasureReceipt struct {
+	Stores []ErasedFrom `json:"stores"`
+	Stays  []string     `json:"stays"` // what an erasure does not remove, and why
+}
+
+// ErasedFrom is a store of a receipt. Instants are RFC 3339 in UTC.
+type ErasedFrom struct {
 	Store  string `json:"store"`
 	Method string `json:"method"`
+	Done   string `json:"done,omitempty"` // when it was gone
+	By     string `json:"by,omitempty"`   // when it is gone at the latest, by the topic's settings at that time
+	Note   string `json:"note,omitempty"` // the settings that make it so, or why there is no such time
 }

@@ -3,9 +3,11 @@ package processor
 import (
 	"encoding/json"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/segmentd/segmentd/rules"
 	"github.com/segmentd/segmentd/state/subject"
 )
 
@@ -13,6 +15,7 @@ import (
 // subject any more, also after a crash in between.
 func TestErasuresAreCompletedOnceScrubbed(t *testing.T) {
 	l := newLab(t, labConfig{rules: clockRules, partitions: 1})
+	l.remains = testRemains
 	at := ago(time.Hour)
 	r := l.start()
 	l.produce(given("u1", "marketing", at), track("u1", "Order Completed", "m1", at.Add(time.Second)))
@@ -43,17 +46,64 @@ func TestErasuresAreCompletedOnceScrubbed(t *testing.T) {
 		t.Errorf("the oldest open request is of %v", n)
 	}
 	r.stop()
-	var receipt struct {
-		Stores []struct{ Store, Method string }
-		Time   string
-	}
-	must(t, json.Unmarshal([]byte(done.Detail), &receipt))
-	if _, err := subject.ParseInstant(receipt.Time); err != nil || len(receipt.Stores) != 4 || !done.Done.Valid() {
-		t.Errorf("the receipt of %+v", done)
-	}
+	checkReceipt(t, done, l.set)
 	got := l.results()
 	if slices.Sort(got[4:]); !slices.Equal(got[:4], []string{"q-1 received", "q-1 in_progress", "q-2 received", "q-2 in_progress"}) ||
 		!slices.Equal(got[4:], []string{"q-1 completed", "q-2 completed", "q-3 completed", "q-3 in_progress", "q-3 received"}) {
 		t.Errorf("results %v", got)
 	}
+}
+
+// checkReceipt holds the receipt of an erasure against the topics of its group: each that
+// tells of subjects has a means and a time of its own, by its settings, or says why not.
+func checkReceipt(t *testing.T, done subject.RequestState, set *rules.Set) {
+	t.Helper()
+	var receipt ErasureReceipt
+	must(t, json.Unmarshal([]byte(done.Detail), &receipt))
+	stores := map[string]ErasedFrom{}
+	for _, e := range receipt.Stores {
+		stores[e.Store] = e
+	}
+	files := stores["data directory"]
+	if at, err := subject.ParseInstant(files.Done); err != nil || at > done.Done || files.Method == "" || files.By != "" {
+		t.Errorf("the files: %+v, done %v", files, done.Done)
+	}
+	topics := 0
+	for _, spec := range (Topics{"shop"}).Specs(set) {
+		e, told := stores[spec.Name]
+		if told != spec.Personal {
+			t.Errorf("%s tells of subjects: %v, in the receipt: %v", spec.Name, spec.Personal, told)
+		}
+		if !told {
+			continue
+		}
+		topics++
+		r, known := testRemains(spec.Name)
+		by, err := subject.ParseInstant(e.By)
+		switch {
+		case e.Method == "" || e.Done != "":
+			t.Errorf("%+v", e)
+		case !known && (e.By != "" || !strings.Contains(e.Note, "not known")), known && r.Within == Forever && (e.By != "" || !strings.Contains(e.Note, r.Cause)):
+			t.Errorf("there is no bound, and the receipt says %+v", e)
+		case known && r.Within != Forever && (err != nil || by.Time().Sub(done.Done.Time()).Round(time.Minute) != r.Within || e.Note != r.Cause):
+			t.Errorf("%+v: %v after %v, want %v", e, by, done.Done, r.Within)
+		}
+	}
+	if topics < 4 || len(receipt.Stores) != topics+1 || len(receipt.Stays) < 4 {
+		t.Errorf("%d topics in %+v", topics, receipt)
+	}
+}
+
+// testRemains is what is known of the topics of labs: one bound, one that nothing
+// bounds, and nothing of the others.
+func testRemains(topic string) (Remains, bool) {
+	switch topic {
+	case "shop-changelog":
+		return Remains{Within: 25 * time.Hour, Cause: "max.compaction.lag.ms=1"}, true
+	case "shop-members":
+		return RemainsEmbedded(topic, map[string]string{"cleanup.policy": "compact", "max.compaction.lag.ms": "1"}, true), true
+	case "shop-changes":
+		return RemainsEmbedded(topic, map[string]string{"cleanup.policy": "delete", "retention.ms": "3600000", "segment.ms": "3600000"}, false), true
+	}
+	return Remains{}, false
 }

@@ -56,6 +56,7 @@ type lab struct {
 	cfg      Config
 	data     string  // of the image
 	only     []int32 // partitions that it is given; nil: all
+	remains  func(topic string) (Remains, bool)
 
 	secret string
 	held   atomic.Pointer[time.Time] // where the host's clock stands still; nil: it runs

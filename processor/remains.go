@@ -16,6 +16,8 @@ type Remains struct {
 	Within time.Duration // after it was published; Forever: nothing sees to it
 	// Cause names the settings that make it so long.
 	Cause string
+	// AtStart says that it goes when the embedded broker starts, and at no time before.
+	AtStart bool
 }
 
 // The methods of Remains.
@@ -53,6 +55,16 @@ func RemainsOn(topic string, settings map[string]string, tombstones bool) Remain
 		r.Method = ByTombstone
 		r.Within = plus(plus(r.Within, r.Within), milliseconds(settings, "delete.retention.ms"))
 		r.Cause += ", " + setting(settings, "delete.retention.ms")
+	}
+	return r
+}
+
+// RemainsEmbedded is RemainsOn of a topic on the embedded broker: that deletes by age
+// while it runs, and compacts only when it starts.
+func RemainsEmbedded(topic string, settings map[string]string, tombstones bool) Remains {
+	r := RemainsOn(topic, settings, tombstones)
+	if r.Method != ByRetention {
+		r.Within, r.AtStart, r.Cause = Forever, true, "the embedded broker compacts only when it starts"
 	}
 	return r
 }

@@ -3,6 +3,8 @@ package processor
 import (
 	"testing"
 	"time"
+
+	"github.com/segmentd/segmentd/rules"
 )
 
 func TestRemainsOn(t *testing.T) {
@@ -29,6 +31,20 @@ func TestRemainsOn(t *testing.T) {
 		r := RemainsOn("t", c.settings, c.tombstones)
 		if r.Within != c.want || r.Cause != c.cause || r.Topic != "t" || r.Method == "" {
 			t.Errorf("%s: %+v, want %v because of %s", c.name, r, c.want, c.cause)
+		}
+	}
+}
+
+// The embedded broker deletes by age as it runs, and compacts only when it starts:
+// there is no latest time then.
+func TestRemainsEmbedded(t *testing.T) {
+	for _, spec := range (Topics{"g"}).Specs(&rules.Set{}) {
+		own, other := RemainsEmbedded(spec.Name, spec.AsCreated(), spec.Keyed), RemainsOn(spec.Name, spec.AsCreated(), spec.Keyed)
+		if other.Within == Forever || other.AtStart {
+			t.Errorf("%s as created: %+v", spec.Name, other)
+		}
+		if compacted := own.Method != ByRetention; own.AtStart != compacted || (own.Within == Forever) != compacted || !compacted && own != other || own.Method != other.Method {
+			t.Errorf("%s embedded: %+v, else %+v", spec.Name, own, other)
 		}
 	}
 }

@@ -98,7 +98,7 @@ func (l *lab) open() *running {
 		WriteDelay: 10 * time.Millisecond, WriteObserved: r.metrics.ObserveStoreWrite})
 	must(l.t, err)
 	r.processor, err = New(l.cfg, Deps{Rules: l.set, Store: r.store, Secret: r.store.Fingerprint(), Fetcher: counting{l.fetcher, &r.fetches}, Bounds: l.bounds,
-		TopicIDs: l.topicIDs, Committed: l.committed, CheckMember: l.checkMember, Transactor: l.transactor, Logger: l.log.logger(), Metrics: r.metrics, Now: l.now})
+		TopicIDs: l.topicIDs, Committed: l.committed, CheckMember: l.checkMember, Transactor: l.transactor, Remains: l.remains, Logger: l.log.logger(), Metrics: r.metrics, Now: l.now})
 	must(l.t, err)
 	return r
 }

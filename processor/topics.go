@@ -1,6 +1,10 @@
 package processor
 
-import "github.com/segmentd/segmentd/rules"
+import (
+	"maps"
+
+	"github.com/segmentd/segmentd/rules"
+)
 
 // Topics names the topics that a group owns.
 type Topics struct{ Group string }
@@ -75,6 +79,18 @@ func (t Topics) Specs(set *rules.Set) []TopicSpec {
 		}
 	}
 	return specs
+}
+
+// kafkaDefaults are Kafka's own settings of topics that decide for how long records
+// stay (Apache Kafka 4, Topic Configs).
+var kafkaDefaults = map[string]string{"segment.ms": sevenDaysMs, "delete.retention.ms": oneDayMs, "min.compaction.lag.ms": "0"}
+
+// AsCreated are the settings that decide for how long records stay on the topic as it
+// is created, where the brokers' own are Kafka's.
+func (s TopicSpec) AsCreated() map[string]string {
+	settings := maps.Clone(kafkaDefaults)
+	maps.Copy(settings, s.Configs)
+	return settings
 }
 
 func (t Topics) names(set *rules.Set) (names []string) {
