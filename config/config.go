@@ -253,6 +253,9 @@ type Controller struct {
 	Contact string `yaml:"contact"`
 	// How to reach the data protection officer, where there is one.
 	DPO string `yaml:"dpo"`
+	// Why none is needed (article 37(1)), in words, for the record: where special categories are processed, or profiling has a
+	// significant effect, it is a gap that neither is said.
+	NoDPO string `yaml:"no_dpo"`
 	// Name and contact of the representative in the Union, where the controller is outside of it (article 27).
 	Representative string `yaml:"representative"`
 	// Country of the controller's main establishment.
@@ -275,6 +278,8 @@ type Privacy struct {
 	DataSubjects []string `yaml:"data_subjects" default:"customer"`
 	// Where the data come from, in words (article 14(2)(f)), such as `what you do in our shop and app`.
 	Sources string `yaml:"sources"`
+	// How long you keep the messages on the input topics, in words (articles 13(2)(a), 30(1)(f)): segmentd deletes nothing there.
+	InputRetention string `yaml:"input_retention"`
 	// How to withdraw a consent, in words (article 13(2)(c)).
 	Withdrawal string `yaml:"withdrawal"`
 	// The supervisory authority to complain to, with its contact (article 13(2)(d)).

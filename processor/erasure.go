@@ -1,9 +1,9 @@
 package processor
 
 import (
-	"encoding/json"
 	"time"
 
+	"github.com/segmentd/segmentd/processor/core"
 	"github.com/segmentd/segmentd/state/subject"
 )
 
@@ -44,7 +44,7 @@ func (p *partition) finishErasures() error {
 // means, and when it was or will be gone; and what stays.
 func (p *partition) receipt() string {
 	now := subject.FromTime(p.deps.Now())
-	r := ErasureReceipt{Stores: []ErasedFrom{{Store: "data directory", Done: now.String(),
+	r := core.ErasureReceipt{Stores: []core.ErasedFrom{{Store: "data directory", Done: now.String(),
 		Method: "its keys were dropped from the files of the instance that has the partition, and what is kept of the erasure was written anew; images that other instances have of it are deleted within privacy.erase_within while they run"}},
 		Stays: []string{
 			"changelog and image: a keyed hash of the id, the instant of the erasure, a counter, and the requests by their ids, so that nothing older brings the subject back",
@@ -56,16 +56,12 @@ func (p *partition) receipt() string {
 			r.Stores = append(r.Stores, p.erasedFrom(spec, now))
 		}
 	}
-	b, err := json.Marshal(r)
-	if err != nil {
-		return ""
-	}
-	return string(b)
+	return r.String()
 }
 
 // erasedFrom says how an erasure that is done leaves a topic, and by when at the latest.
-func (p *partition) erasedFrom(spec TopicSpec, now subject.Instant) ErasedFrom {
-	e := ErasedFrom{Store: spec.Name}
+func (p *partition) erasedFrom(spec TopicSpec, now subject.Instant) core.ErasedFrom {
+	e := core.ErasedFrom{Store: spec.Name}
 	switch {
 	case spec.Name == p.topics.Changelog():
 		e.Method = "replaced by a record of the erasure without data; compaction removes older versions once a later record is written to the partition"
@@ -86,20 +82,4 @@ func (p *partition) erasedFrom(spec TopicSpec, now subject.Instant) ErasedFrom {
 		e.By, e.Note = now.Add(m.Within).String(), m.Cause
 	}
 	return e
-}
-
-// ErasureReceipt is what is told of an erasure that is completed, as the detail of its
-// request.
-type ErasureReceipt struct {
-	Stores []ErasedFrom `json:"stores"`
-	Stays  []string     `json:"stays"` // what an erasure does not remove, and why
-}
-
-// ErasedFrom is a store of a receipt. Instants are RFC 3339 in UTC.
-type ErasedFrom struct {
-	Store  string `json:"store"`
-	Method string `json:"method"`
-	Done   string `json:"done,omitempty"` // when it was gone
-	By     string `json:"by,omitempty"`   // when it is gone at the latest, by the topic's settings at that time
-	Note   string `json:"note,omitempty"` // the settings that make it so, or why there is no such time
 }

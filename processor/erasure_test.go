@@ -1,12 +1,12 @@
 package processor
 
 import (
-	"encoding/json"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/segmentd/segmentd/processor/core"
 	"github.com/segmentd/segmentd/rules"
 	"github.com/segmentd/segmentd/state/subject"
 )
@@ -58,9 +58,11 @@ func TestErasuresAreCompletedOnceScrubbed(t *testing.T) {
 // tells of subjects has a means and a time of its own, by its settings, or says why not.
 func checkReceipt(t *testing.T, done subject.RequestState, set *rules.Set) {
 	t.Helper()
-	var receipt ErasureReceipt
-	must(t, json.Unmarshal([]byte(done.Detail), &receipt))
-	stores := map[string]ErasedFrom{}
+	receipt, ok := core.ParseErasureReceipt(done.Detail)
+	if !ok {
+		t.Fatalf("no receipt: %q", done.Detail)
+	}
+	stores := map[string]core.ErasedFrom{}
 	for _, e := range receipt.Stores {
 		stores[e.Store] = e
 	}

@@ -40,7 +40,7 @@ func (s *service) openAdmin(secret []byte) (err error) {
 	s.admin, err = admin.New(admin.Config{Listen: s.cfg.HTTP.Listen, Advertise: s.cfg.HTTP.Advertise, Pprof: s.cfg.HTTP.Pprof, TLS: tlsConfig,
 		BehindTLSProxy: s.cfg.HTTP.BehindTLSProxy},
 		admin.Deps{Tokens: s.tokens, Audit: s.audit.Append, Pseudonym: pseudonyms(secret), Metrics: s.metrics,
-			Processor: s.processor, Gatherer: s.metrics.Gatherer(), Logger: s.log, Reload: s.reload, Absent: s.absentInputs, Receipt: s.receipt,
+			Processor: s.processor, Gatherer: s.metrics.Gatherer(), Logger: s.log, Reload: s.reload, Absent: s.absentInputs, Receipt: s.receipt, Accessed: s.accessed,
 			Owner: s.client.NewAddressBook(s.cfg.Group, s.sharedTopic()).Owner})
 	if err != nil {
 		return usageError(err)
@@ -50,8 +50,13 @@ func (s *service) openAdmin(secret []byte) (err error) {
 
 // receipt is the receipt of a subject's decisions.
 func (s *service) receipt(c processor.Consents) any {
-	return transparency.NewReceipt(transparency.Source{Rules: c.Rules, Config: s.cfg, Topics: documentTopics(s.cfg.Group, c.Rules)},
+	return transparency.NewReceipt(s.documentSource(c.Rules),
 		transparency.Decided{Subject: c.Subject, Proofs: c.Dossier.Proofs, Dropped: c.Dossier.Dropped, At: c.At, Made: time.Now()})
+}
+
+// accessed is what is kept about a subject with what goes with it.
+func (s *service) accessed(kept processor.AccessDocument) any {
+	return transparency.NewAccess(s.documentSource(s.processor.Rules()), kept)
 }
 
 // pseudonyms returns what the audit log writes of ids; safe for concurrent use.

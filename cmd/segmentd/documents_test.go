@@ -5,12 +5,14 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/segmentd/segmentd/processor"
 	"github.com/segmentd/segmentd/processor/replay"
 	"github.com/segmentd/segmentd/processor/transparency"
 	"github.com/segmentd/segmentd/rules"
@@ -188,4 +190,67 @@ func pathsIn(text string) []string {
 	}
 	slices.Sort(found)
 	return slices.Compact(found)
+}
+
+// storeOf says in which store of the record each field of what is kept of a subject is.
+// A field that is not here fails the test: say where it is.
+var storeOf = map[string]string{
+	"Record.ID": "segmentd-changelog", "Record.Version": "segmentd-changelog", "Record.Clock": "segmentd-changelog", "Record.Next": "segmentd-changelog",
+	"Record.Purposes": "segmentd-changelog", "Record.Shadow": "segmentd-changelog", "Record.Held": "segmentd-changelog",
+	"Record.Restrictions": "segmentd-changelog", "Record.Corrections": "segmentd-changelog",
+	"Record.Messages": transparency.StoreMessages, "Record.Erased": transparency.StoreFence,
+	"Dossier.ID": transparency.StoreProofs, "Dossier.Proofs": transparency.StoreProofs, "Dossier.Dropped": transparency.StoreProofs, "Dossier.Requests": transparency.StoreRequests,
+}
+
+// inMemory are fields of records that are not stored.
+var inMemory = []string{"Record.Armed", "Record.Indexed", "Record.Forgot"}
+
+// TestEveryStoreIsInTheRecord holds the record against the topics that a group owns, the
+// fields of what is kept of a subject, and what is in the data directory of an instance
+// that runs.
+func TestEveryStoreIsInTheRecord(t *testing.T) {
+	out, _ := document(t, exitOK, "record", "--embedded")
+	var record transparency.Record
+	if err := json.Unmarshal([]byte(out), &record); err != nil {
+		t.Fatal(err)
+	}
+	named := map[string]bool{}
+	for _, s := range slices.Concat(record.Ours.Topics, record.Ours.Stores) {
+		named[s.Name] = true
+		if s.Holds == "" || s.Keeps == "" || s.Erasure == "" {
+			t.Errorf("%s is in the record without what it holds, for how long, or what an erasure does", s.Name)
+		}
+	}
+	set, problems := rules.LoadDir(filepath.Join(documents, "rules"))
+	if set == nil {
+		t.Fatal(problems)
+	}
+	for _, spec := range (processor.Topics{Group: "segmentd"}).Specs(set) {
+		if !named[spec.Name] {
+			t.Errorf("the topic %s is not in the record", spec.Name)
+		}
+	}
+	for _, kept := range []reflect.Type{reflect.TypeFor[subject.Record](), reflect.TypeFor[subject.Dossier]()} {
+		for i := range kept.NumField() {
+			field := kept.Name() + "." + kept.Field(i).Name
+			if store := storeOf[field]; !named[store] && !slices.Contains(inMemory, field) {
+				t.Errorf("%s is in the store %q, which is not in the record", field, store)
+			}
+		}
+	}
+	if !named[transparency.StoreLists] {
+		t.Error("the rules have a list, and the record does not name it")
+	}
+	entries, err := os.ReadDir(startService(t, "127.0.0.1:0").cfg.Data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if !named["data directory: "+e.Name()] && e.Name() != "secret" { // of the embedded broker, and of nobody
+			t.Errorf("%s is in the data directory, and not in the record", e.Name())
+		}
+	}
+	if len(entries) < 3 {
+		t.Errorf("the data directory has only %v: the test looks at nothing", entries)
+	}
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -20,10 +19,12 @@ import (
 type documentFlags struct {
 	output string
 	strict bool
+	live   bool
 }
 
 func (f *documentFlags) add(fs *pflag.FlagSet, outputs string) {
-	config.AddFlags(fs, "config", "rules", "group")
+	config.AddFlags(fs, "config", "rules", "group", "embedded", "brokers")
+	fs.BoolVar(&f.live, "live", false, "ask the brokers for the settings of topics; else they are as segmentd creates them")
 	fs.StringVar(&f.output, "output", f.output, outputs)
 	fs.BoolVar(&f.strict, "strict", false, "end with status 1 where something is not stated")
 }
@@ -40,16 +41,16 @@ members named segmentd ('segmentd schema record'). What is not stated is in it a
 		setup: func(fs *pflag.FlagSet) func(context.Context, *invocation) error {
 			f := documentFlags{output: "json"}
 			f.add(fs, "json or markdown")
-			return func(_ context.Context, inv *invocation) error { return f.record(inv) }
+			return func(ctx context.Context, inv *invocation) error { return f.record(ctx, inv) }
 		},
 	}
 }
 
-func (f *documentFlags) record(inv *invocation) error {
+func (f *documentFlags) record(ctx context.Context, inv *invocation) error {
 	if err := f.oneOf("json", "markdown"); err != nil {
 		return err
 	}
-	source, err := documentSource(inv)
+	source, err := f.source(ctx, inv)
 	if err != nil {
 		return err
 	}
@@ -87,7 +88,7 @@ has changed, so that notice_version is due:
 			f.add(fs, "text or json")
 			fs.StringVar(&f.language, "language", "en", "language of the notice; there is en")
 			fs.StringVar(&f.expect, "expect", "", "hash that the notice must have, or the beginning of it, at least 8 digits; else the status is 1")
-			return func(_ context.Context, inv *invocation) error { return f.run(inv) }
+			return func(ctx context.Context, inv *invocation) error { return f.run(ctx, inv) }
 		},
 	}
 }
@@ -95,7 +96,7 @@ has changed, so that notice_version is due:
 // minHashDigits is what --expect needs to mean one notice.
 const minHashDigits = 8
 
-func (f *noticeFlags) run(inv *invocation) error {
+func (f *noticeFlags) run(ctx context.Context, inv *invocation) error {
 	if err := f.oneOf("text", "json"); err != nil {
 		return err
 	}
@@ -105,7 +106,7 @@ func (f *noticeFlags) run(inv *invocation) error {
 	if f.expect != "" && len(f.expect) < minHashDigits {
 		return usagef("--expect %q: write at least %d digits", f.expect, minHashDigits)
 	}
-	source, err := documentSource(inv)
+	source, err := f.source(ctx, inv)
 	if err != nil {
 		return err
 	}
@@ -149,46 +150,46 @@ func printDocument(inv *invocation, document any) error {
 	return e.Encode(document)
 }
 
-// documentSource is what documents for subjects and authorities are made of.
-func documentSource(inv *invocation) (transparency.Source, error) {
-	cfg, err := loadConfig(inv, config.NeedRules)
+// source is what documents for subjects and authorities are made of.
+func (f *documentFlags) source(ctx context.Context, inv *invocation) (source transparency.Source, err error) {
+	needs := config.NeedRules
+	if f.live {
+		needs |= config.NeedBroker
+	}
+	cfg, err := loadConfig(inv, needs)
 	if err != nil {
-		return transparency.Source{}, err
+		return source, err
 	}
 	set, err := loadRules(inv, cfg.Rules)
 	if err != nil {
-		return transparency.Source{}, err
+		return source, err
 	}
-	return transparency.Source{Rules: set, Config: cfg, Topics: documentTopics(cfg.Group, set)}, nil
+	settings := func(string) (map[string]string, bool) { return nil, false }
+	if f.live {
+		if cfg.Embedded {
+			return source, usagef("--live asks brokers that run: name them with --brokers")
+		}
+		if settings, err = askSettings(ctx, inv, cfg, set); err != nil {
+			return source, err
+		}
+	}
+	return transparency.Source{Rules: set, Config: cfg, Topics: documentTopics(cfg.Group, set, cfg.Embedded, settings)}, nil
 }
 
-// documentTopics are the topics that a group owns, as they are created.
-func documentTopics(group string, set *rules.Set) (all []transparency.Topic) {
-	topics := processor.Topics{Group: group}
-	type place struct {
-		role   transparency.Role
-		output string
+// askSettings asks the brokers for the settings of the group's topics.
+func askSettings(ctx context.Context, inv *invocation, cfg *config.Config, set *rules.Set) (func(string) (map[string]string, bool), error) {
+	client, err := connect(cfg, nil, inv.log)
+	if err != nil {
+		return nil, err
 	}
-	places := map[string]place{topics.Changelog(): {role: transparency.Changelog}, topics.Rejected(): {role: transparency.Rejected}, topics.Rules(): {role: transparency.RuleSets}}
-	for i := range set.Purposes {
-		output := set.Purposes[i].Output
-		places[topics.Changes(output)], places[topics.Members(output)] = place{transparency.Changes, output}, place{transparency.Members, output}
-	}
-	for _, spec := range topics.Specs(set) {
-		at, known := places[spec.Name]
-		if !known {
-			continue // no purpose writes there
-		}
-		lag, compacted := spec.Configs["max.compaction.lag.ms"]
-		if !compacted {
-			lag = spec.Configs["retention.ms"]
-		}
-		milliseconds, err := strconv.ParseInt(lag, 10, 64)
+	defer client.Close()
+	var known topicSettings
+	for _, spec := range (processor.Topics{Group: cfg.Group}).Specs(set) {
+		settings, err := client.Configs(ctx, spec.Name)
 		if err != nil {
-			panic("invariant: topics are created with a retention: " + err.Error())
+			return nil, environmentError(fmt.Errorf("read the settings of %s: %w", spec.Name, err))
 		}
-		all = append(all, transparency.Topic{Name: spec.Name, Role: at.role, Output: at.output,
-			Keeps: transparency.Keeping{Milliseconds: milliseconds, Compacted: compacted}})
+		known.set(spec.Name, settings)
 	}
-	return all
+	return known.of, nil
 }

@@ -56,9 +56,9 @@ func checkRemains(ctx context.Context, client *kafka.Client, cfg *config.Config,
 			log.Debug("the settings of a topic cannot be read", "topic", name, "error", err)
 			continue
 		}
-		why := brokenBy(cfg, processor.RemainsOn(name, settings, spec.Keyed))
+		why := brokenBy(cfg, remainsOn(cfg.Embedded, spec, settings))
 		switch {
-		case why == "":
+		case why == "", cfg.Embedded && !cfg.Gives(eraseFromTopics): // the documents say it
 		case cfg.Gives(eraseFromTopics):
 			broken = append(broken, name+": "+why)
 		default:

@@ -91,6 +91,7 @@ type service struct {
 	audit     *audit.Log
 	closers   []func() error
 	absent    atomic.Pointer[[]string] // input topics that are missing
+	settings  topicSettings
 
 	mu     sync.Mutex
 	topics []string // guarded by mu: that the client knows
@@ -208,6 +209,7 @@ func (s *service) open(ctx context.Context) error {
 	if s.processor, err = s.newProcessor(); err != nil {
 		return err
 	}
+	s.readSettings(ctx)
 	if err := patiently(ctx, s.log, "look at the changelog", func() error { return s.checkChangelog(ctx) }); err != nil {
 		return err
 	}
@@ -293,7 +295,7 @@ func (s *service) newProcessor() (*processor.Processor, error) {
 	}
 	return processor.New(cfg, processor.Deps{Rules: s.set, Store: s.store, Secret: s.store.Fingerprint(), Fetcher: s.client,
 		Bounds: s.bounds, TopicIDs: s.client.TopicIDs, Committed: s.committed, Produces: s.addTopics, CheckMember: s.client.CheckMember, Logger: s.log, Metrics: s.metrics,
-		Producer: s.client.NewProducer(kafka.ProducerConfig{}),
+		Remains: s.remains, Producer: s.client.NewProducer(kafka.ProducerConfig{}),
 		Transactor: func(id string) stream.Transactor {
 			return s.client.NewTransactor(kafka.TransactorConfig{TransactionalID: id, Compression: kafka.Zstd})
 		}})
@@ -356,6 +358,7 @@ func (s *service) run(ctx context.Context) error {
 	group.Go(func() error { return s.watchStore(ctx) })
 	group.Go(func() error { return s.keepStore(ctx) })
 	group.Go(func() error { return s.watchTopics(ctx) })
+	group.Go(func() error { return s.followSettings(ctx) })
 	group.Go(func() error { return s.reloadOnHangup(ctx) })
 	group.Go(func() error { return s.publishHead(pages) })
 	if s.tokens != nil {

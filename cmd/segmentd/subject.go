@@ -3,11 +3,14 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"github.com/segmentd/segmentd/processor/transparency"
 )
 
 // subjectAction is a sub-command of subject.
@@ -66,7 +69,7 @@ func addSubjectFlags(fs *pflag.FlagSet) *subjectFlags {
 		traits:    fs.StringArray("trait", nil, "`key=JSON`, a trait as it is right, null to remove it; may be repeated"),
 		file:      fs.String("traits", "", "JSON `file` of an object of traits as they are right"),
 		purpose:   fs.String("purpose", "", "`key` of the purpose"),
-		output:    fs.String("output", "text", "text or json"),
+		output:    fs.String("output", "text", "text or json; of documents access alone has a text, where it is asked for"),
 	}
 	fs.Lookup("wait").NoOptDefVal = "2h"
 	return f
@@ -92,7 +95,7 @@ func subjectHelp() string {
 	b.WriteString(`
 All but access, portability, receipt and object are sent to the requests topic, as --request-id, and how far they are is told; with
 --wait (or --wait=10m) once they are done. An erasure is done when the files have nothing of USER any more. A repeat with
-the same --request-id and --timestamp changes nothing. Documents are JSON.
+the same --request-id and --timestamp changes nothing. Documents are JSON; 'access USER --output text' is one to read.
 
   echo u1 | segmentd subject erase - --ticket HELP-4711 --wait
   segmentd subject rectify u1 --trait 'email="ada@example.com"' --trait age=37
@@ -159,7 +162,19 @@ func subjectReceipt(ctx context.Context, c *subjectCall) error {
 }
 
 func subjectAccess(ctx context.Context, c *subjectCall) error {
-	return c.print(ctx, "/v1/subjects/access", c.answered())
+	if !c.inv.flags.Changed("output") || *c.output != "text" {
+		return c.print(ctx, "/v1/subjects/access", c.answered())
+	}
+	body, err := c.asker.ask(ctx, "/v1/subjects/access", c.answered())
+	if err != nil {
+		return err
+	}
+	document, err := transparency.ReadAccess(body)
+	if err != nil {
+		return environmentError(err)
+	}
+	_, err = io.WriteString(c.inv.out, document.Text())
+	return err
 }
 
 func subjectPortability(ctx context.Context, c *subjectCall) error {

@@ -10,6 +10,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"github.com/segmentd/segmentd/processor/core"
 )
 
 func subjectErase(ctx context.Context, c *subjectCall) error    { return c.send(ctx, "erase", nil) }
@@ -146,6 +148,9 @@ func (c *subjectCall) tell(q sentRequest, answer []byte) error {
 		}
 	} else {
 		fmt.Fprintf(c.inv.out, "%s, request %s: %s%s\n", q.Request, q.RequestID, q.Status, detailText(q))
+		if receipt, ok := core.ParseErasureReceipt(q.Detail); ok {
+			fmt.Fprintf(c.inv.out, "  %s\n", strings.Join(receipt.Lines(), "\n  "))
+		}
 	}
 	if q.Status == "failed" {
 		return inputError(errPrinted)
@@ -158,7 +163,7 @@ func detailText(q sentRequest) string {
 	if q.Completed != "" {
 		text = " at " + q.Completed
 	}
-	if q.Detail != "" {
+	if q.Detail != "" && !strings.HasPrefix(q.Detail, "{") {
 		text += " (" + q.Detail + ")"
 	}
 	return text

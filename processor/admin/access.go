@@ -20,7 +20,11 @@ func (s *Server) accessPosted(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) accessDocument(ctx context.Context, id subject.ID, requestID string) (any, error) {
-	return s.deps.Processor.Access(ctx, id, requestID)
+	kept, err := s.deps.Processor.Access(ctx, id, requestID)
+	if err != nil {
+		return nil, err
+	}
+	return s.deps.Accessed(kept), nil
 }
 
 // makeDocument makes what is handed over of a subject, for its request of that id; "": for none.

@@ -68,6 +68,9 @@ type Deps struct {
 	Processor Processor
 	Gatherer  prometheus.Gatherer
 	Logger    *slog.Logger
+	// Accessed completes what is kept about a subject with what it must be told beside
+	// it (GDPR article 15(1)). Safe for concurrent use.
+	Accessed func(kept processor.AccessDocument) any
 	// Reload reads the rule files again and puts them in force. A *RulesError and
 	// processor.ErrRefused are the asker's to mend; nothing has changed then.
 	Reload func(ctx context.Context, allowRemovals bool) (processor.Reloaded, error)

@@ -39,12 +39,11 @@ type RestrictionJSON struct {
 	Lifted bool   `json:"lifted"`
 }
 
-// DecisionJSON is a decision as it was read, in the words of ISO/IEC TS 27560 where
-// they exist: event_state by DPV, privacy_notice, collection_method, record_id.
+// DecisionJSON is a decision as it was read.
 type DecisionJSON struct {
 	Purpose  string `json:"purpose,omitempty"` // absent: all
 	Status   string `json:"status"`
-	State    string `json:"eventState"` // dpv:ConsentGiven and the like
+	State    string `json:"eventState,omitempty"` // of consent: dpv:ConsentGiven and the like
 	Explicit bool   `json:"explicit"`
 	Time     string `json:"eventTime,omitempty"`
 	Received string `json:"received,omitempty"`
@@ -155,11 +154,11 @@ func (x *Explainer) Access(r *subject.Record, d *subject.Dossier, at subject.Ins
 	return doc
 }
 
-// dpvStates are the Data Privacy Vocabulary's words for statuses. An objection is
-// not one of consent.
-var dpvStates = [...]string{subject.Given: "dpv:ConsentGiven", subject.Refused: "dpv:ConsentRefused", subject.Withdrawn: "dpv:ConsentWithdrawn", subject.Objected: "eu-gdpr:A21"}
+// dpvStates are the Data Privacy Vocabulary's words for statuses of consent.
+var dpvStates = [...]string{subject.Given: "dpv:ConsentGiven", subject.Refused: "dpv:ConsentRefused", subject.Withdrawn: "dpv:ConsentWithdrawn", subject.Objected: ""}
 
-// DPVState is the Data Privacy Vocabulary's word for a status.
+// DPVState is the Data Privacy Vocabulary's word for a status; "" for an objection,
+// which is none of consent.
 func DPVState(s subject.Status) string { return dpvStates[s] }
 
 func decisionJSON(p *subject.Proof) DecisionJSON {

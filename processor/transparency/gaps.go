@@ -16,6 +16,7 @@ func gaps(s *Source) []string {
 	for _, needed := range []struct{ value, setting, article string }{
 		{c.Name, "controller.name", "13(1)(a), 30(1)(a)"}, {c.Contact, "controller.contact", "13(1)(a), 30(1)(a)"},
 		{p.Sources, "privacy.sources", "14(2)(f)"}, {p.Authority, "privacy.authority", "13(2)(d)"},
+		{p.InputRetention, "privacy.input_retention", "13(2)(a), 30(1)(f)"},
 	} {
 		if needed.value == "" {
 			add("%s is not set (GDPR article %s)", needed.setting, needed.article)
@@ -23,6 +24,9 @@ func gaps(s *Source) []string {
 	}
 	if len(s.Config.Inputs) == 0 {
 		add("inputs are not configured: where the data come from is not in the record")
+	}
+	if why := officer(s); why != "" && c.DPO == "" && c.NoDPO == "" {
+		add("controller.dpo is not set, and %s: say why no data protection officer is needed in controller.no_dpo (GDPR articles 13(1)(b), 37(1))", why)
 	}
 	consents := false
 	for i := range s.Rules.Purposes {
@@ -66,19 +70,56 @@ func purposeGaps(s *Source, purpose int) (found []string) {
 	return found
 }
 
+// officer says why a data protection officer may be needed (GDPR article 37(1)), ""
+// if nothing here does.
+func officer(s *Source) string {
+	var sensitive, decisive []string
+	for i := range s.Rules.Purposes {
+		if special(s.Rules, i) {
+			sensitive = append(sensitive, s.Rules.Purposes[i].Key)
+		}
+		if s.Rules.Purposes[i].SignificantEffect {
+			decisive = append(decisive, s.Rules.Purposes[i].Key)
+		}
+	}
+	var why []string
+	if len(sensitive) > 0 {
+		why = append(why, "special categories are processed ("+list(sensitive, "and")+")")
+	}
+	if len(decisive) > 0 {
+		why = append(why, "profiling has a significant effect ("+list(decisive, "and")+")")
+	}
+	return strings.Join(why, ", and ")
+}
+
 // erasure says what removes data, and when.
 func erasure(s *Source) []string {
 	said := []string{
-		"When a basis ends (withdrawal, refusal, objection, expiry), its purpose's traits, evidence and memberships are removed in the same transaction that publishes the exits.",
-		"Evidence that has left its window or its purpose's retention is not used from that instant on.",
+		"When a basis ends (withdrawal, refusal, objection, expiry), its purpose's traits, evidence and memberships are removed in the same transaction that publishes the exits; the decision stays as proof, and a restriction does not keep a withdrawal or an objection from deleting.",
+		"An erasure removes all that is dated up to it, proofs and the id included; what stays is the fence, and the requests without the id.",
+		"Evidence that has left its window or its purpose's retention is not used from that instant on; it is removed with the next event that the same rule reads, or when the basis ends.",
 		"What rules no longer read is removed when the rules change.",
+		"What was removed is gone from the files of the data directory within " + inWords(s.Config.Privacy.EraseWithin.Milliseconds()) + ", while the instance runs.",
 	}
 	for _, t := range s.Topics {
-		if t.Role == Changelog || t.Role == Members {
-			said = append(said, "What was removed stays on "+t.Name+" for up to "+inWords(t.Keeps.Milliseconds)+" more, once its segment is closed.")
+		switch {
+		case t.Role == Changelog || t.Role == Members:
+			said = append(said, "What was removed stays on "+t.Name+" "+untilNext(t.Keeps)+".")
+		case t.Role == Changes || t.Role == RequestResults:
+			said = append(said, "What was published stays on "+t.Name+" "+t.Keeps.during()+".")
 		}
 	}
-	return said
+	return append(said, "Input topics are not reached: they keep what was produced to them as their owner has set it.",
+		"The audit log, and ids on the lists of rule files, stay until their files are changed.")
+}
+
+// untilNext is Keeping.after with what Kafka needs for it: a partition's newest
+// segment is closed by the next record that is written to it (KIP-354).
+func untilNext(k Keeping) string {
+	if k.Embedded || k.Within == Forever {
+		return k.after()
+	}
+	return k.after() + ", once a later record is written to its partition"
 }
 
 // security says in general terms how data are protected, of what is configured

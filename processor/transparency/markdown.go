@@ -17,6 +17,7 @@ func (r *Record) Markdown() string {
 	w.line("## Controller")
 	c := &o.Controller
 	w.table([]string{"", ""}, [][]string{{"name", c.Name}, {"address", c.Address}, {"contact", c.Contact}, {"data protection officer", c.DPO},
+		{"no data protection officer", c.NoDPO},
 		{"representative in the Union", c.Representative}, {"country", c.Country}})
 	w.line("## Data subjects and sources")
 	w.line("Data subjects: %s.", strings.Join(o.DataSubjects, ", "))
@@ -28,9 +29,12 @@ func (r *Record) Markdown() string {
 	w.line("## Where data are kept, and for how long")
 	var rows [][]string
 	for _, t := range o.Topics {
-		rows = append(rows, []string{code(t.Name), t.Holds, t.Keeps})
+		rows = append(rows, []string{code(t.Name), t.Holds, t.Keeps, t.Erasure})
 	}
-	w.table([]string{"topic", "holds", "keeps"}, rows)
+	for _, t := range o.Stores {
+		rows = append(rows, []string{t.Name, t.Holds, t.Keeps, t.Erasure})
+	}
+	w.table([]string{"where", "holds", "for how long", "at an erasure"}, rows)
 	w.items(o.Erasure)
 	w.line("## Transfers to third countries and international organisations")
 	rows = nil

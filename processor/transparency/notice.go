@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
-
-	"github.com/segmentd/segmentd/rules"
 )
 
 // Notice is what data subjects are told (GDPR articles 13 and 14), in English.
@@ -20,9 +18,11 @@ type Notice struct {
 	Controller ControllerDetails `json:"controller"`
 	Sources    string            `json:"sources"`
 	Purposes   []PurposeNotice   `json:"purposes"`
+	Keeps      []string          `json:"keeps"` // what else is kept, for how long, and why
 	Transfers  []TransferDetails `json:"transfers"`
 	Rights     []Right           `json:"rights"`
-	Gaps       []string          `json:"-"` // what should be said and nothing says
+	Exercise   []string          `json:"exercise"` // how to use them
+	Gaps       []string          `json:"-"`        // what should be said and nothing says
 }
 
 // PurposeNotice is what is told of one purpose.
@@ -31,6 +31,7 @@ type PurposeNotice struct {
 	Version    string          `json:"version,omitempty"` // of the notice that consents refer to
 	Why        string          `json:"why"`
 	Basis      []string        `json:"basis"`
+	Must       []string        `json:"must"` // whether the subject has to give the data, and what follows if not
 	Does       []string        `json:"does"` // what the subject does that is looked at
 	Data       []DataNotice    `json:"data"`
 	Special    []string        `json:"special"` // sensitive data that are used
@@ -39,6 +40,7 @@ type PurposeNotice struct {
 	Recipients []string        `json:"recipients"`
 	Groups     []SegmentNotice `json:"groups"`
 	Effect     []string        `json:"effect"` // of membership alone, where it is significant, and what protects from it
+	Rights     []string        `json:"rights"` // names of those with regard to it
 }
 
 // DataNotice is a kind of data with the details of it that are used.
@@ -64,8 +66,9 @@ type Right struct {
 // NewNotice makes the notice.
 func NewNotice(s Source) *Notice {
 	p := &s.Config.Privacy
-	n := &Notice{Language: "en", Controller: ControllerDetails(s.Config.Controller), Sources: p.Sources, Purposes: []PurposeNotice{},
-		Transfers: []TransferDetails{}, Rights: rights(&s), Gaps: gaps(&s)}
+	n := &Notice{Language: "en", Controller: ControllerDetails(s.Config.Controller), Sources: p.Sources, Purposes: []PurposeNotice{}, Keeps: s.besides(),
+		Transfers: []TransferDetails{}, Rights: rights(&s), Exercise: exercise(&s), Gaps: gaps(&s)}
+	n.Controller.NoDPO = "" // for the authority
 	for _, t := range p.Transfers {
 		n.Transfers = append(n.Transfers, TransferDetails(t))
 	}
@@ -98,8 +101,9 @@ func (n *Notice) hash() string {
 func (s *Source) purposeNotice(purpose int) PurposeNotice {
 	p := &s.Rules.Purposes[purpose]
 	n := PurposeNotice{
-		Key: p.Key, Version: p.NoticeVersion, Why: p.Description, Basis: basisWords(p), Does: []string{}, Data: s.dataNotices(purpose),
-		Special: s.specialWords(purpose), Reveals: []string{}, HowLong: s.howLong(p), Recipients: []string{}, Groups: []SegmentNotice{}, Effect: []string{},
+		Key: p.Key, Version: p.NoticeVersion, Why: p.Description, Basis: s.basisWords(purpose), Must: []string{must[p.Basis]}, Does: []string{}, Data: s.dataNotices(purpose),
+		Special: s.specialWords(purpose), Reveals: []string{}, HowLong: s.howLong(purpose), Recipients: []string{}, Groups: []SegmentNotice{}, Effect: []string{},
+		Rights: rightNames(p),
 	}
 	for _, c := range inferred(s.Rules, purpose) {
 		n.Reveals = append(n.Reveals, category(c))
@@ -123,8 +127,13 @@ func (s *Source) purposeNotice(purpose int) PurposeNotice {
 }
 
 // basisWords explains why processing is lawful.
-func basisWords(p *rules.Purpose) []string {
-	said := []string{grounds[p.Basis].words}
+func (s *Source) basisWords(purpose int) []string {
+	p := &s.Rules.Purposes[purpose]
+	article := "(GDPR article " + grounds[p.Basis].article
+	if special(s.Rules, purpose) {
+		article += " and article 9(2)(a)"
+	}
+	said := []string{grounds[p.Basis].words, article + ")"}
 	if p.LegitimateInterest != "" {
 		said = append(said, "Our interest: "+p.LegitimateInterest+".")
 	}
@@ -186,22 +195,6 @@ func (s *Source) specialWords(purpose int) []string {
 		}
 	}
 	return orNone(sorted(said))
-}
-
-func (s *Source) howLong(p *rules.Purpose) []string {
-	said := []string{"What you did is used for at most " + inWords(p.Retention.Milliseconds()) + "."}
-	if p.Basis.NeedsConsent() {
-		said = append(said, "Everything kept for this is deleted when you withdraw your consent.")
-	}
-	if p.ConsentExpiresAfter > 0 {
-		said = append(said, "Your consent ends by itself after "+inWords(p.ConsentExpiresAfter.Milliseconds())+".")
-	}
-	for _, t := range s.Topics {
-		if t.Role == Changes && t.Output == p.Output {
-			said = append(said, "That you entered or left a group is kept for "+t.Keeps.inWords()+".")
-		}
-	}
-	return said
 }
 
 func (s *Source) segmentNotice(segment int) SegmentNotice {

@@ -9,6 +9,13 @@ import (
 func (n *Notice) Text() string {
 	var w markdown
 	w.line("# How we use data about you")
+	w.notice(n)
+	w.line("Content %.16s", n.Hash)
+	return w.String()
+}
+
+// notice writes all of it but the title and the hash.
+func (w *markdown) notice(n *Notice) {
 	c := &n.Controller
 	w.line("## Who is responsible")
 	w.line("%s", joined(", ", c.Name, c.Address, c.Country))
@@ -23,6 +30,8 @@ func (n *Notice) Text() string {
 	for i := range n.Purposes {
 		w.purposeNotice(&n.Purposes[i])
 	}
+	w.line("## What else we keep")
+	w.items(n.Keeps)
 	if len(n.Transfers) > 0 {
 		w.line("## Transfers to other countries")
 		var items []string
@@ -37,9 +46,7 @@ func (n *Notice) Text() string {
 		items = append(items, strings.ToUpper(r.Name[:1])+r.Name[1:]+": "+r.Text)
 	}
 	w.items(items)
-	w.said("To use your rights: ", c.Contact)
-	w.line("Content %.16s", n.Hash)
-	return w.String()
+	w.line("%s", strings.Join(n.Exercise, " "))
 }
 
 // said writes a line where there is something to say.
@@ -51,7 +58,7 @@ func (w *markdown) said(what, text string) {
 
 func (w *markdown) purposeNotice(p *PurposeNotice) {
 	w.line("### %s", p.Why)
-	w.line("%s", strings.Join(p.Basis, " "))
+	w.line("%s", strings.Join(append(p.Basis[:len(p.Basis):len(p.Basis)], p.Must...), " "))
 	if len(p.Does) > 0 {
 		w.line("We look at what you do: %s.", list(p.Does, "and"))
 	}
@@ -82,6 +89,7 @@ func (w *markdown) purposeNotice(p *PurposeNotice) {
 	if len(p.Recipients) > 0 {
 		w.line("The groups you are in are given to %s.", list(p.Recipients, "and"))
 	}
+	w.line("Your rights here: %s.", list(p.Rights, "and"))
 	w.said("Version of this notice: ", p.Version)
 }
 

@@ -14,23 +14,26 @@ import (
 )
 
 // Receipt is a receipt of a subject's decisions: members have the names of ISO/IEC
-// TS 27560, and by the context the meaning of the Data Privacy Vocabulary (JSON-LD).
-// Instants are RFC 3339 in UTC.
+// TS 27560, and by the context the meaning of the Data Privacy Vocabulary (JSON-LD),
+// as its guide to 27560 maps them. Instants are RFC 3339 in UTC.
 type Receipt struct {
 	Context       map[string]any  `json:"@context"`
 	Type          string          `json:"@type"`
 	SchemaVersion string          `json:"schema_version"`
 	ReceiptID     string          `json:"receipt_id"` // hex SHA-256 of the rest without created: the same decisions have the same
 	Created       string          `json:"created"`
+	Language      string          `json:"language"` // of the words in it
 	PrincipalID   string          `json:"pii_principal_id"`
 	PrincipalType string          `json:"pii_principal_id_type"` // userId or anonymousId
 	Controllers   []Party         `json:"pii_controllers"`
+	Authority     string          `json:"authority_party,omitempty"`
 	Records       []ConsentRecord `json:"records"`                // one a purpose that was decided on
 	Older         uint64          `json:"older_events,omitempty"` // that only the decisions topic has
 }
 
 // Party is who is responsible.
 type Party struct {
+	ID      string `json:"party_id"` // in this receipt
 	Name    string `json:"party_name"`
 	Role    string `json:"party_role"`
 	Contact string `json:"party_contact"`
@@ -39,64 +42,102 @@ type Party struct {
 
 // ConsentRecord is what was decided about one purpose.
 type ConsentRecord struct {
-	Type       string           `json:"@type"`
-	RecordID   string           `json:"record_id"`
-	Purposes   []ReceiptPurpose `json:"purposes"`
-	Basis      string           `json:"lawful_basis,omitempty"`   // absent where the rules do not declare the purpose any more
-	Notice     string           `json:"privacy_notice,omitempty"` // version in force
-	PII        []PIIType        `json:"pii_information"`
-	Retention  string           `json:"retention_period,omitempty"`
-	Recipients []string         `json:"recipient_third_parties"`
-	Withdrawal string           `json:"withdrawal_method,omitempty"`
-	Status     string           `json:"consent_status,omitempty"` // absent where the basis is not consent
-	Events     []ConsentEvent   `json:"events"`                   // in the order in which they were read
+	Type          string             `json:"@type"`
+	SchemaVersion string             `json:"schema_version"`
+	RecordID      string             `json:"record_id"`
+	PrincipalID   string             `json:"pii_principal_id"`
+	Jurisdiction  string             `json:"jurisdiction"`
+	Purposes      []ReceiptPurpose   `json:"purposes"`
+	Basis         string             `json:"lawful_basis,omitempty"`   // absent where the rules do not declare the purpose any more
+	Notice        string             `json:"privacy_notice,omitempty"` // version in force
+	PII           []PIIType          `json:"pii_information"`
+	Locations     []StorageCondition `json:"storage_locations"`
+	Retention     []StorageCondition `json:"retention_period"`
+	Recipients    []string           `json:"recipient_third_parties"`
+	Withdrawal    *ReceiptControl    `json:"withdrawal_method,omitempty"`
+	Rights        []ReceiptControl   `json:"privacy_rights"`
+	Status        string             `json:"consent_status,omitempty"` // absent where the basis is not consent
+	Events        []ConsentEvent     `json:"events"`                   // consent that was given, refused, withdrawn, in the order in which it was read
+	Objections    []ConsentEvent     `json:"objections,omitempty"`     // likewise; they are no status of consent
 }
 
 // ReceiptPurpose is what data are used for.
 type ReceiptPurpose struct {
 	Type        string `json:"@type"`
 	Purpose     string `json:"purpose"`
+	Kind        string `json:"purpose_type,omitempty"` // the use of data
 	Description string `json:"description,omitempty"`
 }
 
 // PIIType is a category of data that is used.
 type PIIType struct {
+	Class   string `json:"@type"`
 	Type    string `json:"pii_type"`
 	Special bool   `json:"special_pii_category,omitempty"`
 }
 
-// ConsentEvent is one decision.
-type ConsentEvent struct {
-	Time     string `json:"event_time"`
-	State    string `json:"event_state"`
-	Type     string `json:"event_type,omitempty"` // of consent: explicitly expressed
-	Received string `json:"received,omitempty"`
-	Until    string `json:"valid_until,omitempty"`
-	Notice   string `json:"privacy_notice,omitempty"`
-	Method   string `json:"collection_method,omitempty"`
-	RecordID string `json:"record_id,omitempty"` // the controller's
-	Source   string `json:"source"`              // topic:partition:offset
+// StorageCondition is where data are, or for how long.
+type StorageCondition struct {
+	Type        string `json:"@type"`
+	Location    string `json:"location,omitempty"`
+	Duration    string `json:"duration,omitempty"` // ISO 8601
+	Description string `json:"description,omitempty"`
 }
 
-// receiptContext gives the members their meaning.
+// ReceiptControl is what the subject can do, and where.
+type ReceiptControl struct {
+	Type string `json:"@type"`
+	At   string `json:"exercised_at,omitempty"`
+}
+
+// ConsentEvent is one decision.
+type ConsentEvent struct {
+	Time     string    `json:"event_time"`
+	State    string    `json:"event_state,omitempty"`     // of consent
+	Right    string    `json:"right_exercised,omitempty"` // of an objection, in its place
+	Type     string    `json:"event_type,omitempty"`      // of consent that is given: how it was expressed
+	Entity   string    `json:"entity_id"`
+	Received string    `json:"received,omitempty"`
+	Validity *Validity `json:"validity_duration,omitempty"` // of consent that is given
+	Notice   string    `json:"privacy_notice,omitempty"`
+	Method   string    `json:"expression_method,omitempty"`
+	RecordID string    `json:"record_id,omitempty"` // the controller's
+	Source   string    `json:"source"`              // topic:partition:offset
+}
+
+// Validity is for how long a consent is valid.
+type Validity struct {
+	Type  string `json:"@type"`
+	Value string `json:"value"`
+}
+
+// receiptContext gives the members their meaning, by the guide to ISO/IEC TS 27560 of
+// the Data Privacy Vocabulary, version 2.2.
 func receiptContext() map[string]any {
 	iri := func(id string) map[string]any { return map[string]any{"@id": id, "@type": "@id"} }
 	at := func(id string) map[string]any { return map[string]any{"@id": id, "@type": "xsd:dateTime"} }
 	return map[string]any{
-		"dpv": "https://w3id.org/dpv#", "eu-gdpr": "https://w3id.org/dpv/legal/eu/gdpr#", "dct": "http://purl.org/dc/terms/",
-		"xsd": "http://www.w3.org/2001/XMLSchema#", "schema_version": iri("dct:conformsTo"), "receipt_id": "dct:identifier", "record_id": "dct:identifier",
-		"created": at("dct:created"), "pii_principal_id": "dpv:hasDataSubject", "pii_controllers": "dpv:hasDataController", "party_name": "dpv:hasName",
-		"party_contact": "dpv:hasContact", "party_address": "dpv:hasAddress", "party_role": iri("dct:type"), "records": "dpv:hasRecordOfActivity",
-		"purposes": "dpv:hasPurpose", "purpose": "dct:title", "description": "dct:description", "lawful_basis": iri("dpv:hasLegalBasis"),
-		"privacy_notice": "dpv:hasNotice", "pii_information": "dpv:hasPersonalData", "pii_type": "dct:title", "retention_period": map[string]any{"@id": "dpv:hasDuration", "@type": "xsd:duration"},
-		"recipient_third_parties": "dpv:hasRecipientThirdParty", "withdrawal_method": "dpv:isExercisedAt", "consent_status": iri("dpv:hasConsentStatus"), "events": "dct:provenance",
-		"event_time": at("dct:date"), "event_state": iri("dpv:hasConsentStatus"), "event_type": iri("dct:type"), "received": at("dct:dateAccepted"), "valid_until": at("dct:valid"),
-		"collection_method": "dct:description", "source": "dct:source",
+		"dpv": "https://w3id.org/dpv#", "eu-gdpr": "https://w3id.org/dpv/legal/eu/gdpr#", "loc": "https://w3id.org/dpv/loc#", "dct": "http://purl.org/dc/terms/",
+		"skos": "http://www.w3.org/2004/02/skos/core#", "rdf": "http://www.w3.org/1999/02/22-rdf-syntax-ns#", "xsd": "http://www.w3.org/2001/XMLSchema#",
+		"schema_version": iri("dct:conformsTo"), "receipt_id": "dct:identifier", "record_id": "dct:identifier", "created": at("dct:created"), "language": "dct:language",
+		"pii_principal_id": "dpv:hasDataSubject", "pii_controllers": "dpv:hasDataController", "party_id": "dct:identifier", "party_name": "dpv:hasName",
+		"party_contact": "dpv:hasContact", "party_address": "dpv:hasAddress", "party_role": "@type", "authority_party": "dpv:hasAuthority", "records": "dpv:hasRecordOfActivity",
+		"jurisdiction": iri("dpv:hasJurisdiction"), "purposes": "dpv:hasPurpose", "purpose": "dct:title", "purpose_type": iri("skos:broader"), "description": "dct:description",
+		"lawful_basis": iri("dpv:hasLegalBasis"), "privacy_notice": "dpv:hasNotice", "pii_information": "dpv:hasPersonalData", "pii_type": "dct:title",
+		"storage_locations": "dpv:hasStorageCondition", "location": "dpv:hasLocation", "retention_period": "dpv:hasStorageCondition",
+		"duration": map[string]any{"@id": "dpv:hasDuration", "@type": "xsd:duration"}, "recipient_third_parties": "dpv:hasRecipient",
+		"withdrawal_method": "dpv:hasConsentControl", "privacy_rights": "dpv:hasRight", "exercised_at": "dpv:isExercisedAt",
+		"consent_status": iri("dpv:hasConsentStatus"), "events": "dpv:hasConsentStatus", "objections": "dpv:hasRight", "event_time": at("dpv:isIndicatedAtTime"),
+		"event_state": "@type", "right_exercised": "@type", "event_type": iri("dpv:hasLegalBasis"), "entity_id": iri("dpv:isIndicatedBy"), "received": at("dct:dateAccepted"),
+		"validity_duration": "dpv:hasDuration", "value": "rdf:value", "expression_method": "dpv:hasIndicationMethod", "source": "dct:source",
 	}
 }
 
-// receiptProfile is the Data Privacy Vocabulary's profile of receipts for the GDPR.
-const receiptProfile = "https://w3id.org/dpv/schema/dpv-27560#receipt-eu-gdpr"
+// The Data Privacy Vocabulary's profiles for the GDPR.
+const (
+	receiptProfile = "https://w3id.org/dpv/schema/dpv-27560#receipt-eu-gdpr"
+	recordProfile  = "https://w3id.org/dpv/schema/dpv-27560#record-eu-gdpr"
+)
 
 // Decided is what a receipt is of.
 type Decided struct {
@@ -111,8 +152,8 @@ type Decided struct {
 func NewReceipt(s Source, d Decided) *Receipt {
 	c, id := &s.Config.Controller, d.Subject
 	r := &Receipt{
-		Context: receiptContext(), Type: "dpv:ConsentReceipt", SchemaVersion: receiptProfile, PrincipalID: id.Value, PrincipalType: id.Type.String(),
-		Controllers: []Party{{c.Name, "dpv:DataController", c.Contact, c.Address}}, Records: []ConsentRecord{}, Older: d.Dropped,
+		Context: receiptContext(), Type: "dpv:ConsentReceipt", SchemaVersion: receiptProfile, Language: "en", PrincipalID: id.Value, PrincipalType: id.Type.String(),
+		Controllers: []Party{{"controller", c.Name, "dpv:DataController", c.Contact, c.Address}}, Authority: s.Config.Privacy.Authority, Records: []ConsentRecord{}, Older: d.Dropped,
 	}
 	for _, key := range decidedPurposes(s.Rules, d.Proofs) {
 		r.Records = append(r.Records, s.consentRecord(id, key, d.Proofs, d.At))
@@ -146,37 +187,90 @@ func decidedPurposes(set *rules.Set, proofs []subject.Proof) []string {
 
 func (s *Source) consentRecord(id subject.ID, key string, proofs []subject.Proof, at subject.Instant) ConsentRecord {
 	sum := sha256.Sum256([]byte(s.Config.Group + "\x00" + id.Type.String() + "\x00" + id.Value + "\x00" + key))
-	c := ConsentRecord{Type: "dpv:ConsentRecord", RecordID: hex.EncodeToString(sum[:16]), PII: []PIIType{}, Recipients: []string{}, Withdrawal: s.Config.Privacy.Withdrawal}
+	c := ConsentRecord{Type: "dpv:ConsentRecord", SchemaVersion: recordProfile, RecordID: hex.EncodeToString(sum[:16]), PrincipalID: id.Value, Jurisdiction: "loc:EU",
+		PII: []PIIType{}, Locations: []StorageCondition{}, Retention: []StorageCondition{}, Recipients: []string{}, Rights: []ReceiptControl{}, Events: []ConsentEvent{}}
 	var newest *subject.Proof
 	for i := range proofs {
 		x := &proofs[i]
 		if x.Purpose != "" && x.Purpose != key {
 			continue
 		}
-		c.Events = append(c.Events, eventOf(x))
+		if x.Status == subject.Objected {
+			c.Objections = append(c.Objections, eventOf(x))
+		} else {
+			c.Events = append(c.Events, eventOf(x))
+		}
 		if newest == nil || effective(x) >= effective(newest) {
 			newest = x
 		}
 	}
 	pi, declared := s.Rules.PurposeIndex(key)
 	if !declared {
-		c.Purposes = []ReceiptPurpose{{"dpv:Purpose", key, ""}}
+		c.Purposes = []ReceiptPurpose{{"dpv:Purpose", key, "", ""}}
 		return c
 	}
 	p := &s.Rules.Purposes[pi]
-	c.Purposes = []ReceiptPurpose{{dpvPurpose(p), key, p.Description}}
-	c.Basis, c.Retention = dpvBases[p.Basis], isoDuration(p.Retention)
-	d := s.declaration(pi)
-	for _, category := range d.Categories {
-		c.PII = append(c.PII, PIIType{category, rules.SpecialCategory(category)})
+	c.Purposes = []ReceiptPurpose{{"dpv:Purpose", key, dpvPurpose(p), p.Description}}
+	c.Basis = dpvBases[p.Basis]
+	for _, category := range s.declaration(pi).Categories {
+		c.PII = append(c.PII, piiType(category))
 	}
 	for _, r := range p.Recipients {
 		c.Recipients = append(c.Recipients, r.Name)
 	}
+	s.receiptStorage(&c, p)
+	s.receiptRights(&c, p)
 	if p.Basis.NeedsConsent() {
 		c.Status, c.Notice = consentStatus(p, proofs, newest, at)
 	}
 	return c
+}
+
+func piiType(category string) PIIType {
+	if rules.SpecialCategory(category) {
+		return PIIType{"dpv:SpecialCategoryPersonalData", category, true}
+	}
+	return PIIType{"dpv:PersonalData", category, false}
+}
+
+// receiptStorage says where a purpose's data are, for how long they are used, and by
+// when they are gone once that has ended.
+func (s *Source) receiptStorage(c *ConsentRecord, p *rules.Purpose) {
+	c.Locations = append(c.Locations, StorageCondition{Type: "dpv:StorageLocation", Location: StoreImage})
+	for _, topic := range s.topicsOf(p, Changelog, Changes, Members) {
+		c.Locations = append(c.Locations, StorageCondition{Type: "dpv:StorageLocation", Location: topic})
+	}
+	c.Retention = append(c.Retention, StorageCondition{Type: "dpv:StorageDuration", Duration: isoDuration(p.Retention), Description: "what you did is used"})
+	for _, role := range []Role{Changelog, Members, Changes} {
+		t, ok := s.topicOf(role, p.Output)
+		if !ok {
+			continue
+		}
+		d := StorageCondition{Type: "dpv:StorageDeletion", Location: t.Name, Description: t.Keeps.inWords()}
+		if t.Keeps.Within != Forever && !t.Keeps.Embedded {
+			d.Duration = isoDuration(t.Keeps.Within)
+		}
+		c.Retention = append(c.Retention, d)
+	}
+}
+
+// gdprRights are the Data Privacy Vocabulary's words for rights.
+var gdprRights = map[string]string{
+	"access": "eu-gdpr:A15", "rectification": "eu-gdpr:A16", "erasure": "eu-gdpr:A17", "restriction": "eu-gdpr:A18", portability: "eu-gdpr:A20",
+	objection: "eu-gdpr:A21", withdrawal: "eu-gdpr:A7-3", humanDecision: "eu-gdpr:A22", "complaint": "eu-gdpr:A77",
+}
+
+func (s *Source) receiptRights(c *ConsentRecord, p *rules.Purpose) {
+	for _, name := range rightNames(p) {
+		at := s.Config.Controller.Contact
+		if name == "complaint" {
+			at = s.Config.Privacy.Authority
+		}
+		c.Rights = append(c.Rights, ReceiptControl{gdprRights[name], at})
+	}
+	if p.Basis.NeedsConsent() {
+		c.Withdrawal = &ReceiptControl{"dpv:WithdrawConsent", s.Config.Privacy.Withdrawal}
+	}
 }
 
 func effective(x *subject.Proof) subject.Instant { return min(x.Time, x.Arrival) }
@@ -190,6 +284,8 @@ func consentStatus(p *rules.Purpose, proofs []subject.Proof, newest *subject.Pro
 		return "dpv:ConsentExpired", notice
 	case ok:
 		return core.DPVState(subject.Given), notice
+	case newest.Status == subject.Objected: // the subject's own end of it
+		return core.DPVState(subject.Withdrawn), newest.NoticeVersion
 	case newest.Status == subject.Given: // not explicit, or to a notice that does not count any more
 		return "dpv:ConsentInvalidated", newest.NoticeVersion
 	}
@@ -197,10 +293,19 @@ func consentStatus(p *rules.Purpose, proofs []subject.Proof, newest *subject.Pro
 }
 
 func eventOf(x *subject.Proof) ConsentEvent {
-	e := ConsentEvent{Time: instantText(effective(x)), State: core.DPVState(x.Status), Received: instantText(x.Arrival), Until: instantText(x.Expires),
+	e := ConsentEvent{Time: instantText(effective(x)), State: core.DPVState(x.Status), Entity: "dpv:DataSubject", Received: instantText(x.Arrival),
 		Notice: x.NoticeVersion, Method: x.Method, RecordID: x.RecordID, Source: x.Source.String()}
-	if x.Explicit {
-		e.Type = "dpv:ExplicitlyExpressedConsent"
+	switch {
+	case x.Status == subject.Objected:
+		e.Right = gdprRights[objection]
+	case x.Status == subject.Given:
+		e.Type, e.Validity = "dpv:ExpressedConsent", &Validity{"dpv:UntilEventDuration", "it is withdrawn"}
+		if x.Explicit {
+			e.Type = "dpv:ExplicitlyExpressedConsent"
+		}
+		if until := instantText(x.Expires); until != "" {
+			e.Validity = &Validity{"dpv:UntilTimeDuration", until}
+		}
 	}
 	return e
 }
@@ -226,7 +331,8 @@ var dpvBases = [...]string{
 	rules.VitalInterests: "eu-gdpr:A6-1-d", rules.PublicTask: "eu-gdpr:A6-1-e", rules.LegitimateInterests: "eu-gdpr:A6-1-f",
 }
 
-// dpvPurposes are its words for uses of data, by the beginning of fideslang's.
+// dpvPurposes are its words for uses of data, by the beginning of fideslang's; of
+// others there is none.
 var dpvPurposes = []struct{ use, word string }{
 	{"marketing.advertising.first_party.targeted", "dpv:PersonalisedAdvertising"}, {"marketing.advertising.profiling", "dpv:PersonalisedAdvertising"},
 	{"marketing.advertising", "dpv:Advertising"}, {"marketing.communications", "dpv:DirectMarketing"}, {"marketing", "dpv:Marketing"},
@@ -242,5 +348,5 @@ func dpvPurpose(p *rules.Purpose) string {
 			return w.word
 		}
 	}
-	return "dpv:Purpose"
+	return ""
 }

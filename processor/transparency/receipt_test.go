@@ -2,11 +2,13 @@ package transparency
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/segmentd/segmentd/config"
+	"github.com/segmentd/segmentd/rules"
 	"github.com/segmentd/segmentd/rules/schematest"
 	"github.com/segmentd/segmentd/state/subject"
 )
@@ -47,6 +49,7 @@ func TestReceipts(t *testing.T) {
 		{"expired", []subject.Proof{ended}, "ads=dpv:ConsentExpired", 1},
 		{"explicit, and not", []subject.Proof{explicit}, "health=dpv:ConsentGiven", 1},
 		{"not explicit where that is needed", []subject.Proof{proof("health", subject.Given, 1)}, "health=dpv:ConsentInvalidated", 1},
+		{"objected to marketing on consent", []subject.Proof{given, proof("ads", subject.Objected, 2)}, "ads=dpv:ConsentWithdrawn", 2},
 		{"objected to an interest", []subject.Proof{proof("shop", subject.Objected, 1)}, "shop=", 1},
 		{"refused for all", []subject.Proof{given, proof("", subject.Refused, 2)}, "ads=dpv:ConsentRefused health=dpv:ConsentRefused", 3},
 		{"a purpose that is gone", []subject.Proof{proof("old", subject.Given, 1)}, "old=", 1},
@@ -65,7 +68,7 @@ func TestReceipts(t *testing.T) {
 		events := 0
 		for _, record := range r.Records {
 			got = append(got, record.Purposes[0].Purpose+"="+record.Status)
-			events += len(record.Events)
+			events += len(record.Events) + len(record.Objections)
 		}
 		if have := strings.Join(got, " "); have != c.want || events != c.events {
 			t.Errorf("%s: %s with %d events, want %s with %d", c.name, have, events, c.want, c.events)
@@ -73,11 +76,98 @@ func TestReceipts(t *testing.T) {
 		if again := NewReceipt(source, d); again.ReceiptID != r.ReceiptID {
 			t.Errorf("%s: the same decisions have two ids", c.name)
 		}
+		checkTerms(t, c.name, schematest.JSON(t, b))
 		for name := range receiptMembers(schematest.JSON(t, b)) {
 			if _, meant := r.Context[name]; !meant && !strings.HasPrefix(name, "@") && name != "pii_principal_id_type" && name != "special_pii_category" && name != "older_events" {
 				t.Errorf("%s: the context gives %s no meaning", c.name, name)
 			}
 		}
+	}
+}
+
+// dpvTerms are the terms of the Data Privacy Vocabulary (version 2.2, and its extensions
+// eu-gdpr and loc) that receipts use, by what they are there.
+var dpvTerms = map[string]string{
+	"dpv:ConsentReceipt": "record", "dpv:ConsentRecord": "record", "dpv:DataController": "entity", "dpv:DataSubject": "entity", "dpv:Purpose": "purpose",
+	"dpv:DirectMarketing": "purpose", "dpv:Personalisation": "purpose", "dpv:Marketing": "purpose", "dpv:Advertising": "purpose", "dpv:PersonalisedAdvertising": "purpose",
+	"dpv:ServiceProvision": "purpose", "dpv:PersonalData": "data", "dpv:SpecialCategoryPersonalData": "data",
+	"dpv:StorageLocation": "storage", "dpv:StorageDuration": "storage", "dpv:StorageDeletion": "storage", "dpv:WithdrawConsent": "control",
+	"dpv:ConsentGiven": "status", "dpv:ConsentRefused": "status", "dpv:ConsentWithdrawn": "status", "dpv:ConsentExpired": "status", "dpv:ConsentInvalidated": "status",
+	"dpv:ExpressedConsent": "basis", "dpv:ExplicitlyExpressedConsent": "basis", "dpv:UntilTimeDuration": "duration", "dpv:UntilEventDuration": "duration",
+	"eu-gdpr:A6-1-a": "basis", "eu-gdpr:A6-1-a-explicit-consent": "basis", "eu-gdpr:A6-1-b": "basis", "eu-gdpr:A6-1-c": "basis", "eu-gdpr:A6-1-d": "basis", "eu-gdpr:A6-1-e": "basis", "eu-gdpr:A6-1-f": "basis",
+	"eu-gdpr:A7-3": "right", "eu-gdpr:A15": "right", "eu-gdpr:A16": "right", "eu-gdpr:A17": "right", "eu-gdpr:A18": "right", "eu-gdpr:A20": "right", "eu-gdpr:A21": "right", "eu-gdpr:A22": "right", "eu-gdpr:A77": "right",
+	"loc:EU": "place",
+}
+
+// dpvMembers are the members whose values are such terms, and what these have to be: a
+// right is no status of consent.
+var dpvMembers = map[string]string{
+	"party_role": "entity", "entity_id": "entity", "purpose_type": "purpose", "consent_status": "status", "event_state": "status", "right_exercised": "right",
+	"event_type": "basis", "lawful_basis": "basis", "jurisdiction": "place",
+}
+
+// dpvProperties are those that the context may give members, of the vocabulary and of
+// the others that its guide to ISO/IEC TS 27560 uses.
+var dpvProperties = strings.Fields("dpv:hasDataSubject dpv:hasDataController dpv:hasName dpv:hasContact dpv:hasAddress dpv:hasAuthority dpv:hasRecordOfActivity dpv:hasJurisdiction dpv:hasPurpose " +
+	"dpv:hasLegalBasis dpv:hasNotice dpv:hasPersonalData dpv:hasStorageCondition dpv:hasLocation dpv:hasDuration dpv:hasRecipient dpv:hasConsentControl dpv:hasRight dpv:isExercisedAt dpv:hasConsentStatus " +
+	"dpv:isIndicatedAtTime dpv:isIndicatedBy dpv:hasIndicationMethod dct:conformsTo dct:identifier dct:created dct:language dct:title dct:description dct:dateAccepted dct:source skos:broader rdf:value @type")
+
+// checkTerms finds terms that the vocabulary has not, or that are not what they stand for.
+func checkTerms(t *testing.T, name string, v any) {
+	t.Helper()
+	switch v := v.(type) {
+	case map[string]any:
+		for member, value := range v {
+			if member == "@context" {
+				checkContext(t, value.(map[string]any))
+				continue
+			}
+			if text, ok := value.(string); ok && (member == "@type" || dpvMembers[member] != "") {
+				if is := dpvTerms[text]; is == "" || dpvMembers[member] != "" && is != dpvMembers[member] {
+					t.Errorf("%s: %s is %q, which is %q in the vocabulary", name, member, text, is)
+				}
+			}
+			checkTerms(t, name, value)
+		}
+	case []any:
+		for _, e := range v {
+			checkTerms(t, name, e)
+		}
+	}
+}
+
+func checkContext(t *testing.T, context map[string]any) {
+	t.Helper()
+	for member, meaning := range context {
+		if typed, ok := meaning.(map[string]any); ok {
+			meaning = typed["@id"]
+		}
+		if prefix := strings.HasPrefix(meaning.(string), "http"); !prefix && !slices.Contains(dpvProperties, meaning.(string)) {
+			t.Errorf("the context gives %s the meaning %s, which is none", member, meaning)
+		}
+	}
+}
+
+// Every use of data, basis and right has a word that the vocabulary has.
+func TestReceiptWords(t *testing.T) {
+	for _, w := range dpvPurposes {
+		if dpvTerms[w.word] != "purpose" {
+			t.Errorf("%s is called %s", w.use, w.word)
+		}
+	}
+	for basis, word := range dpvBases {
+		if dpvTerms[word] != "basis" && basis >= int(rules.Consent) {
+			t.Errorf("basis %d is called %q", basis, word)
+		}
+	}
+	for right, word := range gdprRights {
+		if dpvTerms[word] != "right" {
+			t.Errorf("%s is called %s", right, word)
+		}
+	}
+	if c := NewReceipt(sourceOf(t, receipted, nil), Decided{Proofs: []subject.Proof{{Purpose: "ads", Status: subject.Given, Expires: subject.Never}}}).Records[0]; len(c.Locations) != 4 || c.Retention[0].Duration != "P30D" ||
+		c.Retention[1].Duration != "PT90000S" || len(c.Retention) != 4 {
+		t.Errorf("where and for how long: %+v %+v", c.Locations, c.Retention)
 	}
 }
 

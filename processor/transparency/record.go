@@ -67,7 +67,8 @@ type Activity struct {
 	Controller   ControllerDetails `json:"controller"`
 	DataSubjects []string          `json:"data_subjects"`
 	Sources      string            `json:"sources,omitempty"`
-	Topics       []TopicDetails    `json:"topics"`
+	Topics       []StoreDetails    `json:"topics"`
+	Stores       []StoreDetails    `json:"stores"` // where else data about subjects are, or in which parts of topics
 	Transfers    []TransferDetails `json:"transfers"`
 	Erasure      []string          `json:"erasure"`
 	Security     []string          `json:"security"`
@@ -80,15 +81,9 @@ type ControllerDetails struct {
 	Address        string `json:"address,omitempty"`
 	Contact        string `json:"contact"`
 	DPO            string `json:"dpo,omitempty"`
+	NoDPO          string `json:"no_dpo,omitempty"` // why none is needed
 	Representative string `json:"representative,omitempty"`
 	Country        string `json:"country,omitempty"`
-}
-
-// TopicDetails is a topic, what it holds and for how long.
-type TopicDetails struct {
-	Name  string `json:"name"`
-	Holds string `json:"holds"`
-	Keeps string `json:"keeps"`
 }
 
 // TransferDetails is a transfer to a third country or international organisation.
@@ -154,7 +149,7 @@ func NewRecord(s Source) *Record {
 		LegalName: c.Name, LegalAddress: c.Address, DPO: c.DPO,
 		Ours: Activity{
 			RuleSet: s.Rules.Hash, Revision: s.Rules.Revision, Controller: ControllerDetails(*c), DataSubjects: s.Config.Privacy.DataSubjects,
-			Sources: s.Config.Privacy.Sources, Topics: []TopicDetails{}, Transfers: []TransferDetails{}, Erasure: erasure(&s), Security: security(s.Config),
+			Sources: s.Config.Privacy.Sources, Topics: s.topicStores(), Stores: s.stores(), Transfers: []TransferDetails{}, Erasure: erasure(&s), Security: security(s.Config),
 			Gaps: gaps(&s),
 		},
 	}
@@ -195,7 +190,7 @@ func (r *Record) profiling(p *rules.Purpose) {
 	r.ProfilingBases = append(r.ProfilingBases, basis)
 }
 
-// flows lists the topics that data come from and go to, and all of the group.
+// flows lists the topics that data come from and go to.
 func (r *Record) flows(s *Source) {
 	categories, shared := map[string]bool{}, map[string]map[string]bool{}
 	for i, d := range r.Declarations {
@@ -208,15 +203,13 @@ func (r *Record) flows(s *Source) {
 	}
 	r.Ingress, r.Egress = []Flow{}, []Flow{}
 	for _, in := range s.Config.Inputs {
-		kind, data := "what subjects did and said of themselves", sorted(categories)
+		data := sorted(categories)
 		if in.Kind == config.KindDecision {
-			kind, data = "what subjects decided about purposes", []string{"user.privacy_preferences", "user.unique_id"}
+			data = []string{"user.privacy_preferences", "user.unique_id"}
 		}
 		r.Ingress = append(r.Ingress, Flow{in.Topic, "dataset", data})
-		r.Ours.Topics = append(r.Ours.Topics, TopicDetails{in.Topic, kind, "as its owner has set it"})
 	}
 	for _, t := range s.Topics {
-		r.Ours.Topics = append(r.Ours.Topics, TopicDetails{t.Name, holds[t.Role], t.Keeps.inWords()})
 		if t.Role == Changes || t.Role == Members {
 			r.Egress = append(r.Egress, Flow{t.Name, "dataset", sorted(shared[t.Output])})
 		}

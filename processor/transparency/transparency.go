@@ -1,9 +1,10 @@
 // Package transparency says in documents what a configuration does with data
 // about people, so that what is published cannot differ from what runs: the
 // record of processing activities (GDPR article 30(1)), the notice for data
-// subjects (articles 13 and 14), and receipts of what one has decided. The first two
-// are made of the rules and the configuration alone. What a controller must add is
-// named as a gap, never made up. No I/O, no clock: the same rules and configuration give the same bytes.
+// subjects (articles 13 and 14), what goes with a copy of somebody's data (article
+// 15), and receipts of what one has decided. They are made of the rules, the
+// configuration and the settings of topics. What a controller must add is named as
+// a gap, never made up. No I/O, no clock: the same source gives the same bytes.
 package transparency
 
 import (
@@ -35,31 +36,9 @@ const (
 	Members
 	Changelog
 	Rejected
+	RequestResults
 	RuleSets
 )
-
-// holds are the contents of topics, by role.
-var holds = [...]string{
-	Changes:   "entries to and exits from segments: the subject's id, segment, time, reason",
-	Members:   "present memberships: the subject's id, segment, since when",
-	Changelog: "what is kept of subjects to decide segments: the id, decisions, traits, evidence, memberships",
-	Rejected:  "where records lie that could not be read; nothing of subjects",
-	RuleSets:  "the rules in force, with the ids on their lists",
-}
-
-// Keeping is how long a topic keeps records, as segmentd creates it.
-type Keeping struct {
-	Milliseconds int64
-	Compacted    bool // then it is how long a replaced record stays
-}
-
-// inWords says for how long.
-func (k Keeping) inWords() string {
-	if k.Compacted {
-		return "until replaced or removed; then up to " + inWords(k.Milliseconds) + " more, once its segment is closed"
-	}
-	return inWords(k.Milliseconds)
-}
 
 // topicsOf returns the names of the topics with a role that hold a purpose's data.
 func (s *Source) topicsOf(p *rules.Purpose, roles ...Role) (names []string) {

@@ -1,9 +1,11 @@
 package transparency
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/segmentd/segmentd/config"
 	"github.com/segmentd/segmentd/rules"
@@ -29,7 +31,10 @@ func sourceOf(t *testing.T, text string, change func(*config.Config)) Source {
 	if change != nil {
 		change(c)
 	}
-	return Source{Rules: set, Config: c, Topics: []Topic{{Name: "segmentd-changes", Role: Changes, Keeps: Keeping{Milliseconds: 86_400_000}}}}
+	day := 24 * time.Hour
+	return Source{Rules: set, Config: c, Topics: []Topic{{Name: "segmentd-changelog", Role: Changelog, Keeps: Keeping{Within: 25 * time.Hour, Compacted: true}},
+		{Name: "segmentd-request-results", Role: RequestResults, Keeps: Keeping{Within: 14*day + time.Hour}},
+		{Name: "segmentd-changes", Role: Changes, Keeps: Keeping{Within: 37*day + time.Hour}}, {Name: "segmentd-members", Role: Members, Keeps: Keeping{Within: 74 * time.Hour, Compacted: true}}}}
 }
 
 // Whatever subjects are told is in the hash, and nothing else is.
@@ -54,6 +59,10 @@ func TestNoticeHash(t *testing.T) {
 		"sources":    func(c *config.Config) { c.Privacy.Sources = "our shop" },
 		"withdrawal": func(c *config.Config) { c.Privacy.Withdrawal = "Write to us." },
 		"authority":  func(c *config.Config) { c.Privacy.Authority = "Dublin" },
+		"officer":    func(c *config.Config) { c.Controller.DPO = "dpo@shop.example" },
+		"inputs":     func(c *config.Config) { c.Privacy.InputRetention = "A year." },
+		"files":      func(c *config.Config) { c.Privacy.EraseWithin = 2 * time.Hour },
+		"repeats":    func(c *config.Config) { c.Processing.DedupeWindow = 0 },
 		"transfers": func(c *config.Config) {
 			c.Privacy.Transfers = []config.Transfer{{Recipient: "a", Country: "b", Safeguards: "c"}}
 		},
@@ -63,6 +72,13 @@ func TestNoticeHash(t *testing.T) {
 			t.Errorf("%s: the notice has the hash of %s", name, same)
 		}
 		seen[n.Hash] = name
+	}
+	for i := range sourceOf(t, told, nil).Topics {
+		s := sourceOf(t, told, nil)
+		s.Topics[i].Keeps.Within += 1000 * time.Hour
+		if n := NewNotice(s); n.Hash == base.Hash {
+			t.Errorf("%s keeps records for longer, and subjects are told the same", s.Topics[i].Name)
+		}
 	}
 	for _, change := range [][2]string{{"2026-03", "2026-06"}, {"purposes:", "revision: 7\npurposes:"}, {"retention: 30d", "retention: 30d, data_use: sales"}} {
 		if n := NewNotice(sourceOf(t, strings.Replace(told, change[0], change[1], 1), nil)); n.Hash != base.Hash {
@@ -105,7 +121,7 @@ func TestDeclarationsNameFlows(t *testing.T) {
 	}
 	for _, d := range r.Declarations {
 		named := append(append([]string{}, d.Ingress...), d.Egress...)
-		if len(named) != 3 {
+		if len(named) != 4 {
 			t.Errorf("%s has the flows %v", d.Name, named)
 		}
 		for _, name := range named {
@@ -116,21 +132,141 @@ func TestDeclarationsNameFlows(t *testing.T) {
 	}
 }
 
-// Objection and withdrawal are offered where the basis has them, and there alone.
+// Objection and withdrawal are offered where the basis has them, and there alone: of
+// all purposes and with each.
 func TestRightsFollowTheBases(t *testing.T) {
 	for basis, want := range map[string]string{
 		"consent": "portability withdrawal", "explicit_consent": "portability withdrawal", "contract": "portability",
 		"legal_obligation": "", "vital_interests": "", "public_task": "objection", "legitimate_interests": "objection",
-		"contract, direct_marketing: true": "portability objection",
+		"contract, direct_marketing: true": "portability objection", "contract, significant_effect: true, safeguards: Ask us": "portability human decision",
 	} {
-		have := ""
-		for _, r := range NewNotice(sourceOf(t, strings.Replace(told, "lawful_basis: consent", "lawful_basis: "+basis, 1), nil)).Rights {
-			if r.Name == "portability" || r.Name == "objection" || r.Name == "withdrawal" {
-				have += " " + r.Name
+		n := NewNotice(sourceOf(t, strings.Replace(told, "lawful_basis: consent", "lawful_basis: "+basis, 1), nil))
+		var all, some []string
+		for _, r := range n.Rights {
+			all = append(all, r.Name)
+			if slices.Contains([]string{portability, objection, withdrawal, humanDecision}, r.Name) {
+				some = append(some, r.Name)
 			}
 		}
-		if strings.TrimSpace(have) != want {
-			t.Errorf("%s: the rights are %q, want %q", basis, strings.TrimSpace(have), want)
+		if have := strings.Join(some, " "); have != want {
+			t.Errorf("%s: the rights are %q, want %q", basis, have, want)
+		}
+		if !slices.Equal(n.Purposes[0].Rights, all) {
+			t.Errorf("%s: with the only purpose there are the rights %v, and of all %v", basis, n.Purposes[0].Rights, all)
+		}
+		for _, name := range all {
+			if gdprRights[name] == "" {
+				t.Errorf("receipts have no word for %s", name)
+			}
+		}
+	}
+}
+
+// A notice says what ends the processing, what is deleted then and what is not, and no
+// bound that is not kept: on the embedded broker, and where nothing deletes, there is none.
+func TestNoticeSaysWhatStays(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		change   func(*Source)
+		has, not []string
+	}{
+		{"as it is", func(*Source) {}, []string{"It ends when you withdraw your consent, when the time for which you gave it is over or when you have your data erased", "deleted at once from what we use, from the working copies on our disks within 1 hour, and from the log of our records within 25 hours",
+			"entered or left a group is kept, for those who use the groups, for at most 38 days", "after that at most 4 days", "with the request's number and not with your id, are kept for at most 15 days",
+			"(the newest 32 requests): for ever, after an erasure without your id", "nothing is deleted meanwhile", "(the newest 128 of it): until you have your data erased, as we must be able to show it", "a keyed hash of your id, the time of the erasure, a counter, and the numbers of your requests", "Hashes of the numbers", "audit log",
+			"Write to privacy@shop.example. It costs nothing. We answer within a month", "GDPR article 6(1)(a)", "Without your consent nothing of this is done"},
+			[]string{"Everything kept for this is deleted", "lists", "for ever (", "own process", "article 9"}},
+		{"embedded", func(s *Source) {
+			s.Config.Embedded = true
+			for i := range s.Topics {
+				s.Topics[i].Keeps.Embedded = true
+			}
+		}, []string{"from the log of our records when the broker that keeps it starts again", "after that until the broker in segmentd's own process starts again", "at most 38 days, while the broker in segmentd's own process runs"},
+			[]string{"25 hours", "4 days"}},
+		{"nothing deletes", func(s *Source) {
+			for i := range s.Topics {
+				s.Topics[i].Keeps.Within = Forever
+			}
+		}, []string{"but not from the log of our records, which keeps it", "for those who use the groups, for ever", "while you are; after that for ever"}, []string{"25 hours", "38 days", "4 days", "15 days"}},
+		{"no repeats", func(s *Source) { s.Config.Processing.DedupeWindow = 0 }, nil, []string{"Hashes of the numbers"}},
+		{"inputs", func(s *Source) { s.Config.Privacy.InputRetention = "Three years." }, []string{"which an erasure does not change: Three years."}, nil},
+		{"objection", func(s *Source) { s.Rules.Purposes[0].Basis = rules.LegitimateInterests }, []string{"It ends when you object or when you have your data erased"}, []string{"withdraw your consent"}},
+		{"officer", func(s *Source) { s.Config.Controller.DPO = "dpo@shop.example" }, []string{"You can also write to our data protection officer: dpo@shop.example"}, nil},
+		{"no officer", func(s *Source) { s.Config.Controller.NoDPO = "We are small." }, nil, []string{"We are small"}},
+	} {
+		s := sourceOf(t, told, nil)
+		c.change(&s)
+		text := NewNotice(s).Text()
+		for _, words := range c.has {
+			if !strings.Contains(text, words) {
+				t.Errorf("%s: %q is not in\n%s", c.name, words, text)
+			}
+		}
+		for _, words := range c.not {
+			if strings.Contains(text, words) {
+				t.Errorf("%s: %q is in\n%s", c.name, words, text)
+			}
+		}
+	}
+}
+
+// A bound in words is never below the bound.
+func TestBoundsAreRoundedUp(t *testing.T) {
+	for d, want := range map[time.Duration]string{time.Minute: "1 hour", 25 * time.Hour: "25 hours", 48 * time.Hour: "2 days", 49 * time.Hour: "3 days", 889 * time.Hour: "38 days", 37 * 24 * time.Hour: "37 days"} {
+		if have := atMost(d); have != want {
+			t.Errorf("%v is at most %s, want %s", d, have, want)
+		}
+	}
+}
+
+// The record says what each topic keeps, also where that is no bound, and every store.
+func TestRecordOfStores(t *testing.T) {
+	s := sourceOf(t, told+"lists: [{key: vips, members: [ann]}]\n", func(c *config.Config) {
+		c.Inputs = []config.Input{{Topic: "asked", Kind: config.KindRequest}}
+	})
+	s.Rules, _ = rules.Load(fstest.MapFS{"rules.yaml": {Data: []byte(strings.Replace(told, "&& traits", `&& !list("vips") && traits`, 1) + "lists: [{key: vips, members: [ann]}]\n")}})
+	s.Topics[0].Keeps.Settings = "max.compaction.lag.ms=1"
+	for _, embedded := range []bool{false, true} {
+		s.Config.Embedded = embedded
+		for i := range s.Topics {
+			s.Topics[i].Keeps.Embedded = embedded
+		}
+		text := NewRecord(s).Markdown()
+		for _, store := range []string{StoreProofs, StoreRequests, StoreMessages, StoreFence, StoreImage, StoreAudit, StoreLists, "`asked`", "(max.compaction.lag.ms=1)", "what subjects asked for"} {
+			if !strings.Contains(text, store) {
+				t.Errorf("embedded %v: %s is not in\n%s", embedded, store, text)
+			}
+		}
+		if strings.Contains(text, StoreBroker) != embedded || strings.Contains(text, "at most 25 hours, once a later record is written") == embedded || strings.Contains(text, untilStart) != embedded {
+			t.Errorf("embedded %v:\n%s", embedded, text)
+		}
+	}
+}
+
+// Where a data protection officer may be needed, it is a gap that nothing says who it is
+// or why there is none.
+func TestOfficerIsAGap(t *testing.T) {
+	special := strings.Replace(strings.Replace(told, "lawful_basis: consent", "lawful_basis: explicit_consent", 1), "category: user.contact.address.country}", "category: user.health_and_medical, special: true}", 1)
+	significant := strings.Replace(told, "lawful_basis: consent", "lawful_basis: contract, significant_effect: true, safeguards: Ask us", 1)
+	for _, c := range []struct {
+		name, text string
+		change     func(*config.Config)
+		gap        bool
+	}{
+		{"nothing special", told, nil, false}, {"special", special, nil, true}, {"significant", significant, nil, true},
+		{"named", special, func(c *config.Config) { c.Controller.DPO = "dpo@shop.example" }, false},
+		{"not needed", significant, func(c *config.Config) { c.Controller.NoDPO = "Fewer than ten people." }, false},
+	} {
+		r := NewRecord(sourceOf(t, c.text, func(cfg *config.Config) {
+			cfg.Controller = config.Controller{Name: "Shop Ltd", Contact: "privacy@shop.example"}
+			if c.change != nil {
+				c.change(cfg)
+			}
+		}))
+		if have := strings.Contains(strings.Join(r.Ours.Gaps, "\n"), "controller.dpo is not set, and"); have != c.gap {
+			t.Errorf("%s: a gap is %v, want %v: %v", c.name, have, c.gap, r.Ours.Gaps)
+		}
+		if why := r.Ours.Controller.NoDPO; why != "" && !strings.Contains(r.Markdown(), why) {
+			t.Errorf("%s: the record does not say %q", c.name, why)
 		}
 	}
 }

@@ -156,3 +156,15 @@ var grounds = [...]ground{
 	rules.PublicTask:          {"6(1)(e)", "Public interest", "It is part of a task in the public interest. You can object."},
 	rules.LegitimateInterests: {"6(1)(f)", "Legitimate interests", "We have a legitimate interest in it. You can object."},
 }
+
+// must says whether a subject has to give the data, and what follows if it does not
+// (GDPR article 13(2)(e)).
+var must = [...]string{
+	rules.Consent:             "You are free to agree or not. Without your consent nothing of this is done.",
+	rules.ExplicitConsent:     "You are free to agree or not. Without your consent nothing of this is done.",
+	rules.Contract:            "It goes with the contract: what we do not know of you cannot count for you.",
+	rules.LegalObligation:     "You cannot choose: the law asks for it.",
+	rules.VitalInterests:      "You do not have to give us these data.",
+	rules.PublicTask:          "You do not have to give us these data.",
+	rules.LegitimateInterests: "You do not have to give us these data.",
+}
