@@ -63,7 +63,9 @@ func RemainsOn(topic string, settings map[string]string, tombstones bool) Remain
 // while it runs, and compacts only when it starts.
 func RemainsEmbedded(topic string, settings map[string]string, tombstones bool) Remains {
 	r := RemainsOn(topic, settings, tombstones)
-	if r.Method != ByRetention {
+	if r.Method == ByRetention {
+		r.Cause += "; while the embedded broker runs"
+	} else {
 		r.Within, r.AtStart, r.Cause = Forever, true, "the embedded broker compacts only when it starts"
 	}
 	return r

@@ -43,7 +43,7 @@ func TestRemainsEmbedded(t *testing.T) {
 		if other.Within == Forever || other.AtStart {
 			t.Errorf("%s as created: %+v", spec.Name, other)
 		}
-		if compacted := own.Method != ByRetention; own.AtStart != compacted || (own.Within == Forever) != compacted || !compacted && own != other || own.Method != other.Method {
+		if compacted := own.Method != ByRetention; own.AtStart != compacted || (own.Within == Forever) != compacted || !compacted && (own.Within != other.Within || own.Cause == other.Cause) || own.Method != other.Method {
 			t.Errorf("%s embedded: %+v, else %+v", spec.Name, own, other)
 		}
 	}

@@ -1,6 +1,7 @@
 package transparency
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"strings"
@@ -146,8 +147,7 @@ func (s *Source) aboutGroups(p *rules.Purpose) (said []string) {
 	return said
 }
 
-// besides says what is kept beside the data of purposes, for how long, and why; what
-// of it stays after an erasure is the last but one.
+// besides says what is kept beside the data of purposes, for how long, and why.
 func (s *Source) besides() []string {
 	said := []string{
 		"The id by which we know you, when we last heard of you and how often your groups changed: until you have your data erased.",
@@ -166,10 +166,8 @@ func (s *Source) besides() []string {
 		said = append(said, "Our lists of people ("+list(lists, "and")+"): until we change them by hand; an erasure does not change them.")
 	}
 	said = append(said, "After an erasure: a keyed hash of your id, the time of the erasure, a counter, and the numbers of your requests with how far they are, for ever. Without them older messages that are read again would bring your data back.")
-	if kept := s.Config.Privacy.InputRetention; kept != "" {
-		said = append(said, "The messages themselves by which we learn what you do, decide and ask for, which an erasure does not change: "+kept)
-	}
-	return said
+	return append(said, "The messages themselves by which we learn what you do, decide and ask for, which an erasure does not change: "+
+		cmp.Or(s.Config.Privacy.InputRetention, "ask us for how long."))
 }
 
 // listNames are the names of the lists that rules read, in words.

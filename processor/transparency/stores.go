@@ -1,6 +1,7 @@
 package transparency
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/segmentd/segmentd/config"
@@ -43,11 +44,7 @@ const (
 func (s *Source) topicStores() []StoreDetails {
 	all := []StoreDetails{}
 	for _, in := range s.Config.Inputs {
-		kept := s.Config.Privacy.InputRetention
-		if kept == "" {
-			kept = "as its owner has set it"
-		}
-		all = append(all, StoreDetails{in.Topic, inputHolds(in.Kind), kept, "not reached: segmentd deletes nothing there"})
+		all = append(all, StoreDetails{in.Topic, inputHolds(in.Kind), cmp.Or(s.Config.Privacy.InputRetention, "as its owner has set it"), "not reached: segmentd deletes nothing there"})
 	}
 	for _, t := range s.Topics {
 		keeps := t.Keeps.inWords()

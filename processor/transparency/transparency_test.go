@@ -172,7 +172,7 @@ func TestNoticeSaysWhatStays(t *testing.T) {
 	}{
 		{"as it is", func(*Source) {}, []string{"It ends when you withdraw your consent, when the time for which you gave it is over or when you have your data erased", "deleted at once from what we use, from the working copies on our disks within 1 hour, and from the log of our records within 25 hours",
 			"entered or left a group is kept, for those who use the groups, for at most 38 days", "after that at most 4 days", "with the request's number and not with your id, are kept for at most 15 days",
-			"(the newest 32 requests): for ever, after an erasure without your id", "nothing is deleted meanwhile", "(the newest 128 of it): until you have your data erased, as we must be able to show it", "a keyed hash of your id, the time of the erasure, a counter, and the numbers of your requests", "Hashes of the numbers", "audit log",
+			"(the newest 32 requests): for ever, after an erasure without your id", "nothing is deleted meanwhile", "(the newest 128 of it): until you have your data erased, as we must be able to show it", "a keyed hash of your id, the time of the erasure, a counter, and the numbers of your requests", "Hashes of the numbers", "audit log", "which an erasure does not change: ask us for how long",
 			"Write to privacy@shop.example. It costs nothing. We answer within a month", "GDPR article 6(1)(a)", "Without your consent nothing of this is done"},
 			[]string{"Everything kept for this is deleted", "lists", "for ever (", "own process", "article 9"}},
 		{"embedded", func(s *Source) {
