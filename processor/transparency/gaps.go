@@ -129,6 +129,7 @@ func security(c *config.Config) []string {
 		"Records are filed under keyed hashes of subjects' ids.",
 		"Logs, metrics, error messages and rejected records hold neither ids nor payloads.",
 		"The local image can be read by its user alone.",
+		"Each access to a subject's data is in a hash-chained audit log before it is answered.",
 	}
 	if c.Kafka.TLS.Enabled {
 		said = append(said, "Brokers are reached over TLS 1.2 or newer.")
@@ -141,6 +142,9 @@ func security(c *config.Config) []string {
 	}
 	if c.HTTP.TLS.ClientCAFile != "" {
 		said = append(said, "Look-ups ask for a client certificate.")
+	}
+	if c.HTTP.TokensFile != "" {
+		said = append(said, "Look-ups ask for a token whose role allows them.")
 	}
 	if c.Privacy.Security != "" {
 		said = append(said, c.Privacy.Security)

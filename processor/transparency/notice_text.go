@@ -40,13 +40,23 @@ func (w *markdown) notice(n *Notice) {
 		}
 		w.items(items)
 	}
-	w.line("## Your rights")
+	w.rights(n.Rights)
+	w.line("%s", strings.Join(n.Exercise, " "))
+}
+
+// rights writes the right to object apart from the others (GDPR article 21(4)).
+func (w *markdown) rights(rights []Right) {
 	var items []string
-	for _, r := range n.Rights {
+	for _, r := range rights {
+		if r.Name == objection {
+			w.line("## Your right to object")
+			w.line("%s", r.Text)
+			continue
+		}
 		items = append(items, strings.ToUpper(r.Name[:1])+r.Name[1:]+": "+r.Text)
 	}
+	w.line("## Your rights")
 	w.items(items)
-	w.line("%s", strings.Join(n.Exercise, " "))
 }
 
 // said writes a line where there is something to say.

@@ -68,7 +68,7 @@ func rights(s *Source) []Right {
 	return append(all, Right{"complaint", complaint + "."})
 }
 
-// exercise says how to use rights (GDPR article 12(3), (5) and (6)).
+// exercise says how to use rights (GDPR article 12(3), (5) and (6)), and what can be had besides.
 func exercise(s *Source) []string {
 	var said []string
 	if contact := s.Config.Controller.Contact; contact != "" {
@@ -76,6 +76,9 @@ func exercise(s *Source) []string {
 	}
 	if dpo := s.Config.Controller.DPO; dpo != "" {
 		said = append(said, "You can also write to our data protection officer: "+dpo+".")
+	}
+	if len(s.Config.Privacy.Transfers) > 0 {
+		said = append(said, "We give you a copy of what protects your data in other countries.") // article 13(1)(f)
 	}
 	return append(said, "It costs nothing. We answer within a month; where that is not enough we tell you why within that month, and have two months more. We may ask you to show who you are.")
 }

@@ -91,7 +91,7 @@ func TestNoticeHash(t *testing.T) {
 // controller says.
 func TestNoPromiseBeyondTheConfiguration(t *testing.T) {
 	plain := NewRecord(sourceOf(t, told, nil))
-	for _, claim := range []string{"TLS", "login", "certificate"} {
+	for _, claim := range []string{"TLS", "login", "certificate", "token"} {
 		if strings.Contains(plain.Security, claim) {
 			t.Errorf("%q is claimed of a configuration without it: %s", claim, plain.Security)
 		}
@@ -101,9 +101,9 @@ func TestNoPromiseBeyondTheConfiguration(t *testing.T) {
 	}
 	secure := NewRecord(sourceOf(t, told, func(c *config.Config) {
 		c.Kafka.TLS.Enabled, c.Kafka.SASL.Mechanism = true, config.MechanismSCRAMSHA512
-		c.HTTP.TLS.CertFile, c.HTTP.TLS.ClientCAFile = "cert.pem", "ca.pem"
+		c.HTTP.TLS.CertFile, c.HTTP.TLS.ClientCAFile, c.HTTP.TokensFile = "cert.pem", "ca.pem", "tokens.yaml"
 	}))
-	for _, claim := range []string{"Brokers are reached over TLS", "login (scram-sha-512)", "Look-ups are served over TLS", "client certificate"} {
+	for _, claim := range []string{"Brokers are reached over TLS", "login (scram-sha-512)", "Look-ups are served over TLS", "client certificate", "ask for a token"} {
 		if !strings.Contains(secure.Security, claim) {
 			t.Errorf("%q is configured, and not said: %s", claim, secure.Security)
 		}
@@ -189,7 +189,11 @@ func TestNoticeSaysWhatStays(t *testing.T) {
 		}, []string{"but not from the log of our records, which keeps it", "for those who use the groups, for ever", "while you are; after that for ever"}, []string{"25 hours", "38 days", "4 days", "15 days"}},
 		{"no repeats", func(s *Source) { s.Config.Processing.DedupeWindow = 0 }, nil, []string{"Hashes of the numbers"}},
 		{"inputs", func(s *Source) { s.Config.Privacy.InputRetention = "Three years." }, []string{"which an erasure does not change: Three years."}, nil},
-		{"objection", func(s *Source) { s.Rules.Purposes[0].Basis = rules.LegitimateInterests }, []string{"It ends when you object or when you have your data erased"}, []string{"withdraw your consent"}},
+		{"objection", func(s *Source) { s.Rules.Purposes[0].Basis = rules.LegitimateInterests }, []string{"It ends when you object or when you have your data erased", "## Your right to object\n\nYou can object"},
+			[]string{"withdraw your consent", "- Objection:"}},
+		{"transfers", func(s *Source) {
+			s.Config.Privacy.Transfers = []config.Transfer{{Recipient: "a", Country: "b", Safeguards: "c"}}
+		}, []string{"a, b: c", "We give you a copy of what protects your data in other countries"}, nil},
 		{"officer", func(s *Source) { s.Config.Controller.DPO = "dpo@shop.example" }, []string{"You can also write to our data protection officer: dpo@shop.example"}, nil},
 		{"no officer", func(s *Source) { s.Config.Controller.NoDPO = "We are small." }, nil, []string{"We are small"}},
 	} {
