@@ -14,6 +14,9 @@ import (
 // topics, for what it tells of how long records stay.
 const settingsEvery = 5 * time.Minute
 
+// settingsWait bounds one look at them: a start does not wait for longer.
+const settingsWait = 10 * time.Second
+
 // topicSettings are the brokers' settings of the group's topics as they were last
 // read. The zero value knows none. Safe for concurrent use.
 type topicSettings struct {
@@ -51,6 +54,8 @@ func (s *service) followSettings(ctx context.Context) error {
 }
 
 func (s *service) readSettings(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, settingsWait)
+	defer cancel()
 	for _, spec := range (processor.Topics{Group: s.cfg.Group}).Specs(s.processor.Rules()) {
 		settings, err := s.client.Configs(ctx, spec.Name)
 		if err != nil {
