@@ -16,8 +16,6 @@ type Remains struct {
 	Within time.Duration // after it was published; Forever: nothing sees to it
 	// Cause names the settings that make it so long.
 	Cause string
-	// AtStart says that it goes when the embedded broker starts, and at no time before.
-	AtStart bool
 }
 
 // The methods of Remains.
@@ -66,7 +64,7 @@ func RemainsEmbedded(topic string, settings map[string]string, tombstones bool) 
 	if r.Method == ByRetention {
 		r.Cause += "; while the embedded broker runs"
 	} else {
-		r.Within, r.AtStart, r.Cause = Forever, true, "the embedded broker compacts only when it starts"
+		r.Within, r.Cause = Forever, "the embedded broker compacts only when it starts"
 	}
 	return r
 }

@@ -40,10 +40,10 @@ func TestRemainsOn(t *testing.T) {
 func TestRemainsEmbedded(t *testing.T) {
 	for _, spec := range (Topics{"g"}).Specs(&rules.Set{}) {
 		own, other := RemainsEmbedded(spec.Name, spec.AsCreated(), spec.Keyed), RemainsOn(spec.Name, spec.AsCreated(), spec.Keyed)
-		if other.Within == Forever || other.AtStart {
+		if other.Within == Forever {
 			t.Errorf("%s as created: %+v", spec.Name, other)
 		}
-		if compacted := own.Method != ByRetention; own.AtStart != compacted || (own.Within == Forever) != compacted || !compacted && (own.Within != other.Within || own.Cause == other.Cause) || own.Method != other.Method {
+		if compacted := own.Method != ByRetention; (own.Within == Forever) != compacted || !compacted && (own.Within != other.Within || own.Cause == other.Cause) || own.Method != other.Method {
 			t.Errorf("%s embedded: %+v, else %+v", spec.Name, own, other)
 		}
 	}

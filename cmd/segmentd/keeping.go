@@ -95,7 +95,7 @@ func (s *service) documentSource(set *rules.Set) transparency.Source {
 }
 
 // documentTopics are the topics that a group owns. settings tells those that they have;
-// where it knows none, or is nil, they are taken to be as they are created.
+// where it knows none they are taken to be as they are created.
 func documentTopics(group string, set *rules.Set, embedded bool, settings func(topic string) (map[string]string, bool)) (all []transparency.Topic) {
 	topics := processor.Topics{Group: group}
 	roles := map[string]transparency.Topic{topics.Changelog(): {Role: transparency.Changelog}, topics.Rejected(): {Role: transparency.Rejected},
@@ -118,10 +118,8 @@ func documentTopics(group string, set *rules.Set, embedded bool, settings func(t
 
 func keepingOf(spec processor.TopicSpec, embedded bool, settings func(string) (map[string]string, bool)) transparency.Keeping {
 	has, source := spec.AsCreated(), "as it is created: "
-	if settings != nil {
-		if read, known := settings(spec.Name); known {
-			has, source = read, ""
-		}
+	if read, known := settings(spec.Name); known {
+		has, source = read, ""
 	}
 	r := remainsOn(embedded, spec, has)
 	k := transparency.Keeping{Within: r.Within, Compacted: r.Method != processor.ByRetention, Embedded: embedded, Settings: source + r.Cause}
