@@ -393,10 +393,17 @@ func (r *rig) topicBytes(topic string) int64 {
 	admin, err := kadm.NewOptClient(kgo.SeedBrokers(strings.Split(r.brokers, ",")...))
 	r.must(err)
 	defer admin.Close()
-	dirs, err := admin.DescribeAllLogDirs(context.Background(), kadm.TopicsSet{topic: nil})
+	dirs, err := admin.DescribeAllLogDirs(context.Background(), nil)
 	r.must(err)
 	var sum int64
-	dirs.Each(func(d kadm.DescribedLogDir) { sum += d.Size() })
+	for _, brokerDirs := range dirs {
+		r.must(brokerDirs.Error())
+		brokerDirs.EachPartition(func(p kadm.DescribedLogDirPartition) {
+			if p.Topic == topic {
+				sum += p.Size
+			}
+		})
+	}
 	return sum
 }
 
