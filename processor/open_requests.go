@@ -36,7 +36,7 @@ func (p *Processor) Requests(ctx context.Context) (all []RequestInfo, complete b
 }
 
 func (p *partition) infoOf(s subject.RequestState) RequestInfo {
-	return RequestInfo{s, p.id, subject.FromTime(requestDue(s.Received))}
+	return RequestInfo{s, p.id, RequestDue(s.Received)}
 }
 
 func (p *partition) listRequests() (all []RequestInfo) {

@@ -3,7 +3,6 @@ package processor
 import (
 	"cmp"
 	"slices"
-	"time"
 
 	"github.com/segmentd/segmentd/processor/wire"
 	"github.com/segmentd/segmentd/state"
@@ -228,14 +227,14 @@ func (d *openDossier) add(s subject.RequestState) {
 
 func (d *openDossier) last() *subject.RequestState { return &d.Requests[len(d.Requests)-1] }
 
-// requestDue is when a request must be done: a calendar month after it was received
+// RequestDue is when a request must be done: a calendar month after it was received
 // (GDPR article 12(3)), or on the last day of the next month where that has no such
 // day.
-func requestDue(received subject.Instant) time.Time {
+func RequestDue(received subject.Instant) subject.Instant {
 	at := received.Time().UTC()
 	due := at.AddDate(0, 1, 0)
 	if due.Day() != at.Day() { // AddDate went into the month after
 		due = due.AddDate(0, 0, -due.Day())
 	}
-	return due
+	return subject.FromTime(due)
 }

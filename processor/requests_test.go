@@ -301,7 +301,7 @@ func TestRequestsAreDueInAMonth(t *testing.T) {
 	} {
 		at, err := subject.ParseInstant(received)
 		must(t, err)
-		if got := requestDue(at).Format(time.RFC3339); got != want {
+		if got := RequestDue(at).Time().Format(time.RFC3339); got != want {
 			t.Errorf("received %s: due %s, want %s", received, got, want)
 		}
 	}

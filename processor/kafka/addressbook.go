@@ -2,6 +2,8 @@ package kafka
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 )
@@ -31,12 +33,31 @@ func (c *Client) NewAddressBook(group, topic string) *AddressBook {
 func (b *AddressBook) Owner(ctx context.Context, partition int32) (string, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if time.Since(b.read) < addressBookAge {
-		return b.owners[partition], nil
+	err := b.refresh(ctx)
+	return b.owners[partition], err
+}
+
+// Owners returns the addresses of all members that have a partition and told one,
+// sorted, each once.
+func (b *AddressBook) Owners(ctx context.Context) ([]string, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := b.refresh(ctx); err != nil {
+		return nil, err
 	}
+	all := slices.Compact(slices.Sorted(maps.Values(b.owners)))
+	return slices.DeleteFunc(all, func(address string) bool { return address == "" }), nil
+}
+
+// refresh asks the coordinator where the page is old. b.mu is held.
+func (b *AddressBook) refresh(ctx context.Context) error {
+	if time.Since(b.read) < addressBookAge {
+		return nil
+	}
+	b.owners = nil
 	members, err := b.client.Members(ctx, b.group, b.topic)
 	if err != nil {
-		return "", err
+		return err
 	}
 	b.owners = map[int32]string{}
 	for _, m := range members {
@@ -45,5 +66,5 @@ func (b *AddressBook) Owner(ctx context.Context, partition int32) (string, error
 		}
 	}
 	b.read = time.Now()
-	return b.owners[partition], nil
+	return nil
 }

@@ -124,6 +124,17 @@ func TestRequestResults(t *testing.T) {
 	m := e.RequestResult(&RequestResult{RequestID: "r-1", Status: subject.InProgress, Time: testArrival}, Place{})
 	diff(t, string(m.Value), `{"requestId":"r-1","status":"in_progress","time":"2026-02-01T00:00:00Z","detail":""}`)
 	diff(t, string(m.Key), "r-1")
+	for s := range subject.RequestStatuses {
+		want := RequestResult{RequestID: "r-\"2\"", Status: s, Time: testArrival, Detail: "x"}
+		if got, ok := ParseRequestResult(e.RequestResult(&want, Place{}).Value); !ok || got != want {
+			t.Errorf("read %+v, %v, want %+v", got, ok, want)
+		}
+	}
+	for _, other := range []string{"", "{}", "null", `{"requestId":"r","status":"lost","time":"2026-02-01T00:00:00Z"}`, `{"requestId":"r","status":"failed","time":"now"}`, `[]`} {
+		if r, ok := ParseRequestResult([]byte(other)); ok {
+			t.Errorf("%s was read as %+v", other, r)
+		}
+	}
 }
 
 // TestMessagesKeepTheirMemory writes more than an arena holds before it looks.
