@@ -25,8 +25,8 @@ type Config struct {
 	// Let a change of rules remove segments that hold members, or all segments. Their members leave with the
 	// reason `rule_removed`.
 	AllowRemovals bool `yaml:"allow_removals" default:"false"`
-	// Directory of the local image, which can be lost, as Kafka holds the truth, and of the audit log (`audit` in it), which is nowhere
-	// else. Created where it is absent. One process at a time.
+	// Directory of the local image, which can be lost, as Kafka holds the truth, and of the audit log (`audit` in it) and callbacks that
+	// were not sent yet (`opendsr`), which are nowhere else. Created where it is absent. One process at a time.
 	Data string `yaml:"data" default:"segmentd-data"`
 	// Run with a broker of its own in the same process, for one machine. Then `inputs` has a default
 	// (topics `events` and `decisions`), `topics.create` is true, and the secret is made at the first
@@ -57,6 +57,7 @@ type Config struct {
 	Log        Log        `yaml:"log"`
 	Controller Controller `yaml:"controller"`
 	Privacy    Privacy    `yaml:"privacy"`
+	OpenDSR    OpenDSR    `yaml:"opendsr"`
 
 	origins  map[string]string // path → the source that gave the value, where it is no default
 	warnings []string          // of loading
@@ -298,6 +299,27 @@ type Transfer struct {
 	Country string `yaml:"country"`
 	// What protects them there: an adequacy decision, standard contractual clauses, …
 	Safeguards string `yaml:"safeguards"`
+}
+
+// OpenDSR is the protocol by which a controller hands on the requests of data subjects to its processors, at `/opendsr/v2`: OpenDSR 2.0.
+// It is spoken once `controller_id` is given; all but `url` and `callback_hosts` is needed then, and an input of kind `request`
+// in segmentd's own shapes.
+type OpenDSR struct {
+	// What the controller is called in answers.
+	ControllerID string `yaml:"controller_id"`
+	// Domain under which the controller reaches OpenDSR here. The certificate is issued for it.
+	ProcessorDomain string `yaml:"processor_domain"`
+	// URL (https, at `processor_domain`) from which the certificate can be downloaded. segmentd does not serve it.
+	Certificate string `yaml:"certificate"`
+	// PEM file of that certificate, which an authority has signed; those of authorities in between may follow it. Read at the start, like `key_file`.
+	CertFile string `yaml:"cert_file"`
+	// PEM file of its key (RSA of 2048 bits at least, or ECDSA), with which answers and callbacks are signed.
+	KeyFile string `yaml:"key_file"`
+	// URL without a path under which the controller reaches it, for `results_url`. Empty: `https://` and `processor_domain`.
+	URL string `yaml:"url"`
+	// Where callbacks (`status_callback_urls`) may be sent: each a host, with its port unless that is the scheme's, such as `dsr.example.com`. Only https is spoken to them,
+	// and http to loopback addresses. A request with another callback is refused, so none are sent by default.
+	CallbackHosts []string `yaml:"callback_hosts"`
 }
 
 // OwnTopics are the names of the topics a group owns.

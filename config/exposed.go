@@ -16,6 +16,7 @@ func (c *Config) exposed() []string {
 	for _, f := range []struct{ setting, path string }{
 		{"secret_file", c.SecretFile}, {"kafka.sasl.password_file", c.Kafka.SASL.PasswordFile},
 		{"kafka.tls.key_file", c.Kafka.TLS.KeyFile}, {"http.tls.key_file", c.HTTP.TLS.KeyFile}, {"http.tokens_file", c.HTTP.TokensFile},
+		{"opendsr.key_file", c.OpenDSR.KeyFile},
 		{"kafka.sasl.password", c.passwordIn()},
 	} {
 		if f.path == "" {

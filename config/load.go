@@ -141,7 +141,7 @@ func (c *Config) forget(path string) {
 
 // Warnings are what is allowed and yet deserves a line in the log at start.
 func (c *Config) Warnings() []string {
-	return slices.Concat(c.warnings, c.risks(), c.exposed())
+	return slices.Concat(c.warnings, c.risks(), c.OpenDSR.risks(), c.exposed())
 }
 
 // Unread are those of the Warnings that say what was given and not read: they

@@ -52,6 +52,7 @@ func (v *validator) run() []Problem {
 	v.security()
 	v.listener()
 	v.privacy()
+	v.openDSR()
 	v.rest()
 	return v.problems
 }

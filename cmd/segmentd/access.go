@@ -37,11 +37,15 @@ func (s *service) openAdmin(secret []byte) (err error) {
 	if err != nil {
 		return usageError(fmt.Errorf("http.tls: %w", err))
 	}
+	if err := s.openOpenDSR(); err != nil {
+		return err
+	}
+	addresses := s.client.NewAddressBook(s.cfg.Group, s.sharedTopic())
 	s.admin, err = admin.New(admin.Config{Listen: s.cfg.HTTP.Listen, Advertise: s.cfg.HTTP.Advertise, Pprof: s.cfg.HTTP.Pprof, TLS: tlsConfig,
 		BehindTLSProxy: s.cfg.HTTP.BehindTLSProxy},
 		admin.Deps{Tokens: s.tokens, Audit: s.audit.Append, Pseudonym: pseudonyms(secret), Metrics: s.metrics,
 			Processor: s.processor, Gatherer: s.metrics.Gatherer(), Logger: s.log, Reload: s.reload, Absent: s.absentInputs, Receipt: s.receipt, Accessed: s.accessed,
-			Owner: s.client.NewAddressBook(s.cfg.Group, s.sharedTopic()).Owner})
+			Owner: addresses.Owner, Owners: addresses.Owners, OpenDSR: s.dsr})
 	if err != nil {
 		return usageError(err)
 	}

@@ -61,6 +61,9 @@ func authorized(t *testing.T, method, url, authorization, body string) (status i
 	if authorization != "" {
 		req.Header.Set("Authorization", authorization)
 	}
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
 		t.Fatal(err)
@@ -102,13 +105,20 @@ var mayAsk = []struct{ page, roles, path, body string }{
 	{"POST /v1/admin/reload", "operator", "/v1/admin/reload", ""},
 	{"POST /v1/admin/pause", "operator", "/v1/admin/pause?partition=1", ""},
 	{"POST /v1/admin/resume", "operator", "/v1/admin/resume?partition=1", ""},
+	{"GET /opendsr/v2/discovery", "privacy", "/opendsr/v2/discovery", ""},
+	{"POST /opendsr/v2/requests", "privacy", "/opendsr/v2/requests", dsrBody(time.Unix(0, 0), dsrID(1), "portability", "u1")},
+	{"GET /opendsr/v2/status/{subjectRequestId}", "privacy", "/opendsr/v2/status/" + dsrID(1), ""},
+	{"GET /opendsr/v2/requests/{subjectRequestId}", "privacy", "/opendsr/v2/requests/" + dsrID(1), ""}, // and cancels it
+	{"DELETE /opendsr/v2/requests/{subjectRequestId}", "privacy", "/opendsr/v2/requests/" + dsrID(1), ""},
+	{"GET /opendsr/v2/requests/{subjectRequestId}/results", "privacy", "/opendsr/v2/requests/" + dsrID(2) + "/results", ""},
 	{"/debug/pprof/", "operator", "/debug/pprof/", ""},
 	{"/debug/pprof/profile", "operator", "/debug/pprof/profile?seconds=1", ""},
 	{"/debug/pprof/trace", "operator", "/debug/pprof/trace?seconds=0.001", ""},
 }
 
-// sends are the pages that answer 202.
-var sends = []string{"POST /v1/requests", "POST /v1/decisions", "POST /v1/subjects/import"}
+// sends are the pages that do not answer 200, and what they answer.
+var sends = map[string]int{"POST /v1/requests": 202, "POST /v1/decisions": 202, "POST /v1/subjects/import": 202,
+	"POST /opendsr/v2/requests": 201, "DELETE /opendsr/v2/requests/{subjectRequestId}": 202}
 
 // methods are those that are tried.
 var methods = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
@@ -117,6 +127,7 @@ var methods = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS
 // nobody; and finds in the audit log what was asked.
 func TestAccess(t *testing.T) {
 	m := newMatrix(t)
+	m.answers("POST", "/opendsr/v2/requests", dsrBody(time.Unix(0, 0), dsrID(2), "access", "u2"), access.Privacy) // whose results are asked for
 	for _, p := range mayAsk {
 		for _, method := range methods {
 			m.refuses(method, p.path, p.body)
@@ -145,7 +156,7 @@ type matrix struct {
 func newMatrix(t *testing.T) *matrix {
 	t.Helper()
 	m := &matrix{T: t, keys: newKeyring(t), pages: http.NewServeMux(), roles: map[string]string{}, asked: map[string]int{}}
-	m.service = startServiceAs(t, serviceSetup{listen: "127.0.0.1:0", rules: exampleRules, environ: append(m.keys.environ(), "SEGMENTD_HTTP_PPROF=true")})
+	m.service = startServiceAs(t, serviceSetup{listen: "127.0.0.1:0", rules: exampleRules, environ: slices.Concat(m.keys.environ(), newController(t).environ(), []string{"SEGMENTD_HTTP_PPROF=true"})})
 	m.base = "http://" + m.service.admin.Addr().String()
 	eventuallyStatus(t, m.base+"/readyz", http.StatusOK)
 	source, err := os.ReadFile("../../processor/admin/page.go")
@@ -213,8 +224,8 @@ func (m *matrix) answers(method, path, body string, role access.Role) {
 		want = 200
 	case slices.Contains(strings.Fields(m.roles[page]), string(role)):
 		want = 200
-		if slices.Contains(sends, page) {
-			want = 202
+		if status, differs := sends[page]; differs {
+			want = status
 		}
 	}
 	got, text := 0, ""
@@ -223,7 +234,7 @@ func (m *matrix) answers(method, path, body string, role access.Role) {
 		if want < 300 {
 			m.asked[page]++
 		}
-		return got != 503 && (got != 404 || !strings.HasSuffix(page, "{requestId}")) // nor not read yet
+		return got != 503 && (got != 404 || !strings.HasSuffix(page, "equestId}")) // nor not read yet
 	})
 	if got != want {
 		m.Errorf("%s %s (page %q) as %s: %d %.200s, want %d", method, path, page, role, got, text, want)
@@ -242,14 +253,14 @@ func (m *matrix) listed() {
 		default:
 			ended[e.Route]++
 		}
-		if strings.Contains(e.Route, "/subjects/") && e.Status == 200 && len(e.Subject) != 32 {
+		if (strings.Contains(e.Route, "/subjects/") || strings.HasSuffix(e.Route, "/results")) && e.Status == 200 && len(e.Subject) != 32 {
 			m.Errorf("an access without its subject: %+v", e)
 		}
 	}
 	for page, n := range m.asked {
 		path := page[strings.Index(page, "/"):]
-		act := strings.Contains(path, "/admin/") || strings.Contains(path, "pprof") || slices.Contains(sends, page)
-		if act || strings.Contains(path, "/subjects/") || strings.HasSuffix(path, "{requestId}") {
+		act := strings.Contains(path, "/admin/") || strings.Contains(path, "pprof") || sends[page] > 0
+		if act || strings.Contains(path, "/subjects/") || strings.HasSuffix(path, "{requestId}") || strings.HasSuffix(path, "/results") {
 			want[path] = n
 		}
 		if act && begun[path] != n {

@@ -26,6 +26,9 @@ func inputOperations(cfg *config.Config, in config.Input) []string {
 }
 
 func ownedOperations(cfg *config.Config, spec processor.TopicSpec) []string {
+	if len(cfg.OpenDSR.CallbackHosts) > 0 && spec.Name == cfg.OwnTopics().RequestResults {
+		spec.Read = true // callbacks tell what is on it
+	}
 	return operations(cfg, spec, true)
 }
 

@@ -52,6 +52,7 @@ type fleet struct {
 	producer *kafka.Producer
 	orders   map[string]int // sent, by subject
 	session  time.Duration  // time-out of the group's sessions
+	environ  []string       // of all instances, beyond what all fleets have
 }
 
 func newFleet(t *testing.T) *fleet {
@@ -107,8 +108,8 @@ func (f *fleet) add(name, rules string) *member {
 func (f *fleet) settings(name string) (args, environ []string) {
 	dir := filepath.Join(f.dir, name)
 	return []string{"--rules", filepath.Join(dir, "rules"), "--data", filepath.Join(dir, "data"), "--brokers", strings.Join(f.broker.Addrs(), ","), "--group", fleetGroup, "--listen", "127.0.0.1:0"},
-		[]string{crashSecret, "SEGMENTD_TOPICS_CREATE=true", fmt.Sprintf("SEGMENTD_TOPICS_PARTITIONS=%d", fleetPartitions),
-			"SEGMENTD_INPUTS=[{topic: events, kind: event}, {topic: decisions, kind: decision}]", "SEGMENTD_KAFKA_SESSION_TIMEOUT=" + f.session.String()}
+		append([]string{crashSecret, "SEGMENTD_TOPICS_CREATE=true", fmt.Sprintf("SEGMENTD_TOPICS_PARTITIONS=%d", fleetPartitions),
+			"SEGMENTD_INPUTS=[{topic: events, kind: event}, {topic: decisions, kind: decision}]", "SEGMENTD_KAFKA_SESSION_TIMEOUT=" + f.session.String()}, f.environ...)
 }
 
 func (m *member) config() *config.Config {

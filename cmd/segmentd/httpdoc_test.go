@@ -101,7 +101,7 @@ func newHTTPDoc(t *testing.T) *httpDoc {
 		}
 	}
 	d.write(d.right)
-	s := startServiceWith(t, "127.0.0.1:0", filepath.Dir(d.rules))
+	s := startServiceAs(t, serviceSetup{listen: "127.0.0.1:0", rules: filepath.Dir(d.rules), environ: newController(t).environ()})
 	base := "http://" + s.admin.Addr().String()
 	eventuallyStatus(t, base+"/readyz", http.StatusOK)
 	send(t, s, "decisions", "ada", `{"type":"decision","userId":"ada","purpose":"marketing","status":"given"}`)
@@ -114,7 +114,7 @@ func newHTTPDoc(t *testing.T) *httpDoc {
 	atGuarded := "http://" + guarded.admin.Addr().String()
 	eventuallyStatus(t, atGuarded+"/readyz", http.StatusOK)
 	d.bases = strings.NewReplacer("http://127.0.0.1:8080", base, "http://127.0.0.1:8081", atGuarded)
-	d.keys = strings.NewReplacer("$READER", keys.byRole[access.Reader], "$OPERATOR", keys.byRole[access.Operator])
+	d.keys = strings.NewReplacer("$READER", keys.byRole[access.Reader], "$OPERATOR", keys.byRole[access.Operator], "$PRIVACY", keys.byRole[access.Privacy])
 	return d
 }
 
@@ -196,7 +196,7 @@ func (d *httpDoc) request(method, url, body string, headers http.Header) (status
 // notices are long, and shown elsewhere.
 var notices = regexp.MustCompile(`"about":\{"language":"en".*"rights":\[.*"exercise":\[.*\}\}`)
 
-var unsteady = regexp.MustCompile(`\d{4}-\d\d-\d\dT[\d:.]+Z|\b[0-9a-f]{32,64}\b`)
+var unsteady = regexp.MustCompile(`\d{4}-\d\d-\d\dT[\d:.]+Z|\b[0-9a-f]{32,64}\b|"processor_signature":"[^"]*"`)
 
 // goingOn is the answer to a partition's being told to go on: it may be at once.
 var goingOn = regexp.MustCompile(`(admin/resume\?partition=1'\n\{.*"partition":1,"state":)"(?:restoring|ready)"`)

@@ -56,7 +56,8 @@ var layers = map[string]layer{
 	"processor/access":       {heavy: []string{"yaml"}},
 	"processor/audit":        {},
 	"processor/audit/verify": {}, // and so not the writer's
-	"processor/admin":        {own: []string{"processor", "processor/access", "processor/audit", "processor/metrics", "processor/portable", "processor/wire", "rules", "rules/clip", "state/subject"}, heavy: []string{"prometheus"}},
+	"processor/opendsr":      {own: []string{"state/subject"}},
+	"processor/admin":        {own: []string{"processor", "processor/access", "processor/audit", "processor/metrics", "processor/opendsr", "processor/portable", "processor/wire", "rules", "rules/clip", "state/subject"}, heavy: []string{"prometheus"}},
 	"config":                 {own: []string{"processor/access", "processor/wire/mapping", "rules/clip", "rules/nearest"}, heavy: []string{"pflag", "yaml"}},
 	"deployments":            {},
 	"deployments/example":    {},

@@ -27,6 +27,7 @@ import (
 	"github.com/segmentd/segmentd/processor/embedded"
 	"github.com/segmentd/segmentd/processor/kafka"
 	"github.com/segmentd/segmentd/processor/metrics"
+	"github.com/segmentd/segmentd/processor/opendsr"
 	"github.com/segmentd/segmentd/processor/stream"
 	"github.com/segmentd/segmentd/processor/wire"
 	"github.com/segmentd/segmentd/rules"
@@ -89,6 +90,7 @@ type service struct {
 	admin     *admin.Server
 	tokens    *access.Tokens // nil: none are configured
 	audit     *audit.Log
+	dsr       *opendsr.Processor // nil: OpenDSR is not spoken
 	closers   []func() error
 	absent    atomic.Pointer[[]string] // input topics that are missing
 	settings  topicSettings
@@ -363,6 +365,9 @@ func (s *service) run(ctx context.Context) error {
 	group.Go(func() error { return s.publishHead(pages) })
 	if s.tokens != nil {
 		group.Go(func() error { return s.tokens.Follow(ctx) })
+	}
+	if s.dsr != nil {
+		group.Go(func() error { return s.dsr.Run(ctx) })
 	}
 	group.Go(func() error { return s.processor.FollowRules(ctx) })
 	group.Go(func() error {

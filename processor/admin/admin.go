@@ -22,6 +22,7 @@ import (
 	"github.com/segmentd/segmentd/processor/access"
 	"github.com/segmentd/segmentd/processor/audit"
 	"github.com/segmentd/segmentd/processor/metrics"
+	"github.com/segmentd/segmentd/processor/opendsr"
 	"github.com/segmentd/segmentd/processor/portable"
 	"github.com/segmentd/segmentd/state/subject"
 )
@@ -38,6 +39,9 @@ type Processor interface {
 	Request(ctx context.Context, id subject.ID, requestID string) (info processor.RequestInfo, found bool, err error)
 	Submit(ctx context.Context, s processor.Submission) error
 	Requests(ctx context.Context) (all []processor.RequestInfo, complete bool)
+	FindRequest(ctx context.Context, requestID string) (found *processor.FoundRequest, complete bool, err error)
+	CancelRequest(ctx context.Context, requestID, detail string) (found *processor.FoundRequest, complete bool, err error)
+	ResultsEnd(ctx context.Context, id subject.ID) (partition int32, from int64, err error)
 	Explain(ctx context.Context, id subject.ID, segment string) (processor.Explanations, error)
 	Pause(ctx context.Context, partition int32) error
 	Resume(ctx context.Context, partition int32, acceptGap bool) error
@@ -55,7 +59,7 @@ type Config struct {
 	BehindTLSProxy bool
 }
 
-// Deps are what the pages show and do. All but Tokens are required.
+// Deps are what the pages show and do. All but Tokens and OpenDSR are required.
 type Deps struct {
 	// Tokens are those who may ask; nil: whoever is on the machine may.
 	Tokens *access.Tokens
@@ -81,6 +85,11 @@ type Deps struct {
 	// Owner tells the address of the instance that owns a partition, "" if nobody
 	// does. Safe for concurrent use.
 	Owner func(ctx context.Context, partition int32) (address string, err error)
+	// Owners lists the addresses of all that own a partition, sorted, each once. Safe
+	// for concurrent use.
+	Owners func(ctx context.Context) (addresses []string, err error)
+	// OpenDSR speaks that protocol; nil: nobody does.
+	OpenDSR *opendsr.Processor
 }
 
 // Server is the HTTP listener.

@@ -10,6 +10,7 @@ import (
 	"regexp"
 
 	"github.com/segmentd/segmentd/processor/audit"
+	"github.com/segmentd/segmentd/processor/opendsr"
 	"github.com/segmentd/segmentd/state/subject"
 )
 
@@ -130,7 +131,11 @@ func (a *answer) readTicket(r *http.Request) *denial {
 	if ticket == "" {
 		ticket = r.URL.Query().Get("ticket")
 	}
-	if ticket == "" && (a.page.ticket || a.page.ticketed) {
+	switch {
+	case ticket != "":
+	case a.page.dsr:
+		ticket = a.page.subjectRequestID(r)
+	case a.page.ticket || a.page.ticketed:
 		ticket = ticketOf(r)
 	}
 	switch {
@@ -145,17 +150,37 @@ func (a *answer) readTicket(r *http.Request) *denial {
 
 // ticketOf looks into a JSON body and leaves it to be read again.
 func ticketOf(r *http.Request) string {
+	var body struct {
+		Ticket string `json:"ticket"`
+	}
+	peek(r, &body)
+	return body.Ticket
+}
+
+// subjectRequestID is the id of a request of OpenDSR, "" where it is none.
+func (p page) subjectRequestID(r *http.Request) string {
+	var body struct {
+		ID string `json:"subject_request_id"`
+	}
+	if body.ID = r.PathValue("subjectRequestId"); body.ID == "" && p.act {
+		peek(r, &body)
+	}
+	if !opendsr.IsID(body.ID) {
+		return ""
+	}
+	return body.ID
+}
+
+// peek reads members of a JSON body, as far as there are any, and leaves it to be
+// read again.
+func peek(r *http.Request, members any) {
 	head, err := io.ReadAll(io.LimitReader(r.Body, maxTicketBody))
 	rest := r.Body
 	r.Body = struct {
 		io.Reader
 		io.Closer
 	}{io.MultiReader(bytes.NewReader(head), rest), rest}
-	var body struct {
-		Ticket string `json:"ticket"`
+	if err == nil {
+		_ = json.Unmarshal(head, members) // a page reads it anew, and says what is wrong
 	}
-	if err != nil || json.Unmarshal(head, &body) != nil {
-		return ""
-	}
-	return body.Ticket
 }

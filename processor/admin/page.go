@@ -26,6 +26,9 @@ type page struct {
 	ticket bool
 	// ticketed: it may be named in the body too, and the page says when it must be.
 	ticketed bool
+	// dsr: a page of OpenDSR. Its subject_request_id, in the path or the body, says
+	// what the access is for.
+	dsr bool
 }
 
 // pages is the table of all pages. What is not in it is not answered.
@@ -56,6 +59,19 @@ func (s *Server) pages(cfg Config) []page {
 		{pattern: "POST /v1/admin/reload", scope: access.Administration, act: true, serve: s.reload},
 		{pattern: "POST /v1/admin/pause", scope: access.Administration, act: true, serve: s.pause},
 		{pattern: "POST /v1/admin/resume", scope: access.Administration, act: true, serve: s.resume},
+		{pattern: "GET /opendsr/v2/discovery", scope: access.Requests, dsr: true, serve: s.dsrDiscovery},
+		{pattern: "POST /opendsr/v2/requests", scope: access.Requests, dsr: true, subject: true, act: true, serve: s.dsrPosted},
+		{pattern: "GET /opendsr/v2/requests/{subjectRequestId}", scope: access.Requests, dsr: true, serve: s.dsrStatus},
+		{pattern: "GET /opendsr/v2/status/{subjectRequestId}", scope: access.Requests, dsr: true, serve: s.dsrStatus}, // section 3.1; the other is 8.1
+		{pattern: "GET /opendsr/v2/requests/{subjectRequestId}/results", scope: access.Requests, dsr: true, subject: true, serve: s.dsrResults},
+		{pattern: "DELETE /opendsr/v2/requests/{subjectRequestId}", scope: access.Requests, dsr: true, act: true, serve: s.dsrCancelled},
+	}
+	if s.deps.OpenDSR == nil {
+		for i := range all {
+			if all[i].dsr {
+				all[i].serve = notSpoken
+			}
+		}
 	}
 	if cfg.Pprof {
 		all = append(all,
@@ -93,7 +109,7 @@ func (p page) template() string {
 func unmatched(mux *http.ServeMux) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		var allowed []string
-		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost} {
+		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodDelete} {
 			if _, pattern := mux.Handler(&http.Request{Method: method, Host: r.Host, URL: r.URL}); strings.Contains(pattern, " ") {
 				allowed = append(allowed, method)
 			}
@@ -109,5 +125,5 @@ func unmatched(mux *http.ServeMux) http.HandlerFunc {
 
 func notFound(w http.ResponseWriter) {
 	problem(w, http.StatusNotFound, "there is no such page; see GET /v1/segments, /v1/requests, /v1/status, /v1/subjects/{id}, /v1/subjects/{id}/explain, /v1/subjects/{id}/access, /v1/subjects/{id}/portability, /v1/subjects/{id}/receipt, /v1/requests/{requestId}, /metrics, /livez, /readyz, "+
-		"and POST /v1/subjects/lookup, /v1/subjects/explain, /v1/subjects/access, /v1/subjects/portability, /v1/subjects/import, /v1/subjects/receipt, /v1/subjects/request, /v1/requests, /v1/decisions, /v1/admin/{pause,resume,reload}")
+		"and POST /v1/subjects/lookup, /v1/subjects/explain, /v1/subjects/access, /v1/subjects/portability, /v1/subjects/import, /v1/subjects/receipt, /v1/subjects/request, /v1/requests, /v1/decisions, /v1/admin/{pause,resume,reload}; /opendsr/v2/discovery says what is spoken of OpenDSR")
 }

@@ -219,13 +219,23 @@ func problem(w http.ResponseWriter, status int, detail string) { problemWith(w, 
 
 // problemWith is problem with a list of what is wrong.
 func problemWith(w http.ResponseWriter, status int, detail string, problems []string) {
-	writeJSON(w, status, "application/problem+json", struct {
-		Type     string   `json:"type"`
-		Title    string   `json:"title"`
-		Status   int      `json:"status"`
-		Detail   string   `json:"detail"`
-		Problems []string `json:"problems,omitempty"`
-	}{"about:blank", http.StatusText(status), status, clip.Message(detail), problems})
+	p := problemOf(status, detail)
+	p.Problems = problems
+	writeJSON(w, status, problemType, p)
+}
+
+const problemType = "application/problem+json"
+
+type problemJSON struct {
+	Type     string   `json:"type"`
+	Title    string   `json:"title"`
+	Status   int      `json:"status"`
+	Detail   string   `json:"detail"`
+	Problems []string `json:"problems,omitempty"`
+}
+
+func problemOf(status int, detail string) problemJSON {
+	return problemJSON{Type: "about:blank", Title: http.StatusText(status), Status: status, Detail: clip.Message(detail)}
 }
 
 func writeJSON(w http.ResponseWriter, status int, contentType string, v any) {

@@ -101,6 +101,9 @@ type Metrics struct {
 
 	rights rights
 
+	callbacks        *prometheus.CounterVec
+	callbacksWaiting prometheus.Gauge
+
 	mu       sync.RWMutex
 	segments map[string]*segment // guarded by mu
 }
@@ -129,6 +132,7 @@ func New(cfg Config, deps Deps) (*Metrics, error) {
 	m.defineTransactions(d)
 	m.defineStore(d)
 	m.defineAccess(d)
+	m.defineCallbacks(d)
 	m.defineInfo(d, cfg)
 	if err := d.register(reg); err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)

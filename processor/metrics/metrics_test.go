@@ -65,6 +65,8 @@ func moveAll(m *metrics.Metrics) *metrics.Partition {
 	m.CountAuditEntry(7)
 	m.CountAuditFailure()
 	m.CountPanic()
+	m.CountCallback("delivered")
+	m.SetCallbacksWaiting(2)
 	m.SetRuleSet("4be1", 42, []string{"vip"})
 	p := m.Assign(3, []string{events, decisions})
 	p.SetState(metrics.Running)
