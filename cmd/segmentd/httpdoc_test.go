@@ -196,7 +196,7 @@ func (d *httpDoc) request(method, url, body string, headers http.Header) (status
 // notices are long, and shown elsewhere.
 var notices = regexp.MustCompile(`"about":\{"language":"en".*"rights":\[.*"exercise":\[.*\}\}`)
 
-var unsteady = regexp.MustCompile(`\d{4}-\d\d-\d\dT[\d:.]+Z|\b[0-9a-f]{32,64}\b|"processor_signature":"[^"]*"`)
+var unsteady = regexp.MustCompile(`\d{4}-\d\d-\d\dT[\d:.]+Z|\b[0-9a-f]{32,64}\b|"processor_signature":"[^"]*"|"request_status":"(?:pending|completed)"`)
 
 // goingOn is the answer to a partition's being told to go on: it may be at once.
 var goingOn = regexp.MustCompile(`(admin/resume\?partition=1'\n\{.*"partition":1,"state":)"(?:restoring|ready)"`)

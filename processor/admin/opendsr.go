@@ -163,7 +163,7 @@ func (s *Server) dsrStatus(w http.ResponseWriter, r *http.Request) {
 		sent, _ := s.deps.OpenDSR.Sent(id, subject.FromTime(time.Now()))
 		s.dsrAnswer(w, http.StatusOK, s.deps.OpenDSR.Standing(id, sent.Kind, opendsr.Pending, s.deps.OpenDSR.Expected(sent.Kind, sent.Received, sent.Due)))
 	default:
-		s.dsrAnswer(w, http.StatusOK, s.deps.OpenDSR.Standing(id, found.Kind, opendsr.StatusOf(found.Status), s.deps.OpenDSR.Expected(found.Kind, found.Received, found.Due)))
+		s.dsrAnswer(w, http.StatusOK, s.deps.OpenDSR.Standing(id, found.Kind, opendsr.StatusOf(found.Kind, found.Status), s.deps.OpenDSR.Expected(found.Kind, found.Received, found.Due)))
 	}
 }
 

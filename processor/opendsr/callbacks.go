@@ -230,7 +230,7 @@ func (p *Processor) take(partition int32, from, next int64, results []Result) {
 }
 
 func (w *watched) add(r Result) {
-	status := StatusOf(r.Status)
+	status := StatusOf(w.Kind, r.Status)
 	w.Final = status.IsFinal()
 	for _, u := range w.URLs {
 		w.Due = append(w.Due, due{u, status, r.At})

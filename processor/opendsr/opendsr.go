@@ -36,9 +36,14 @@ const (
 	Cancelled  Status = "cancelled"
 )
 
-// StatusOf is a status of ours in OpenDSR's words. OpenDSR has no word for failed: of
-// the kinds that it knows a request fails only where the controller has cancelled it.
-func StatusOf(s subject.RequestStatus) Status {
+// StatusOf is a status of ours in OpenDSR's words. An access or portability is done for
+// OpenDSR once there is something to fetch; for us it is open until somebody has.
+// OpenDSR has no word for failed: of the kinds that it knows a request fails only where
+// it was cancelled or refused.
+func StatusOf(kind subject.RequestKind, s subject.RequestStatus) Status {
+	if kind != subject.Erase && s == subject.Received {
+		return Completed
+	}
 	return [subject.RequestStatuses]Status{Pending, InProgress, Completed, Cancelled}[s]
 }
 

@@ -215,8 +215,14 @@ func TestStanding(t *testing.T) {
 		t.Errorf("expected: an erasure after %d µs, an access after %d", e, a)
 	}
 	for s, want := range map[subject.RequestStatus]Status{subject.Received: Pending, subject.InProgress: InProgress, subject.Completed: Completed, subject.Failed: Cancelled} {
-		if got := StatusOf(s); got != want || got.IsFinal() == s.IsOpen() {
-			t.Errorf("%v is %s", s, got)
+		if got := StatusOf(subject.Erase, s); got != want || got.IsFinal() == s.IsOpen() {
+			t.Errorf("an erasure that is %v is %s", s, got)
+		}
+		if want == Pending {
+			want = Completed // there is something to fetch
+		}
+		if got := StatusOf(subject.Access, s); got != want {
+			t.Errorf("an access that is %v is %s", s, got)
 		}
 	}
 }
