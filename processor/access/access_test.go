@@ -88,10 +88,11 @@ func TestIdentify(t *testing.T) {
 func TestParse(t *testing.T) {
 	token, e := newToken(t, "a", Reader, time.Time{})
 	line := e.String()
+	const none = "f has no token, so that nobody could ask: make one with 'segmentd token create --file'"
 	for text, want := range map[string]string{
-		"":       "",
-		"[]":     "",
-		"# none": "",
+		"":       none,
+		"[]":     none,
+		"# none": none,
 		line:     "",
 		line + "\n- {name: b, role: privacy, hash: " + strings.Repeat("0b", 32) + ", expires: 2027-01-31T00:00:00Z}": "",
 		line + "\n" + line:                                         "f:2: the name is that of line 1, too\nf:2: the hash is that of line 1, too",
@@ -145,17 +146,17 @@ func TestReload(t *testing.T) {
 	if known(first) || !known(second) {
 		t.Error("a file that cannot be read")
 	}
+	writeFile(t, path, "")
+	if known(first) || !known(second) || !strings.Contains(log.String(), "has no token") {
+		t.Error("an empty file locks everybody out, or is not told of")
+	}
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
 	if known(first) || !known(second) || !known(second) {
 		t.Error("a file that is gone")
 	}
-	writeFile(t, path, "[]")
-	if known(first) || known(second) {
-		t.Error("a file without tokens")
-	}
-	if n := strings.Count(log.String(), "level=ERROR"); n != 2 {
+	if n := strings.Count(log.String(), "level=ERROR"); n != 3 {
 		t.Errorf("%d errors in the log, want one for each reason:\n%s", n, log.String())
 	}
 	if strings.Contains(log.String(), first) {
@@ -167,7 +168,8 @@ func TestReload(t *testing.T) {
 func TestFollow(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "tokens.yaml")
 	token, e := newToken(t, "late", Reader, time.Time{})
-	writeFile(t, path, "[]")
+	_, before := newToken(t, "before", Reader, time.Time{})
+	writeFile(t, path, before.String())
 	tokens, err := Open(path, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)

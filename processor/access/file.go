@@ -47,8 +47,8 @@ func read(path string) ([]byte, error) {
 	return text, err
 }
 
-// Parse reads the text of a tokens file; name is the file's, for errors. A file
-// without entries lets nobody ask.
+// Parse reads the text of a tokens file; name is the file's, for errors. One without
+// entries is an error: it would lock everybody out.
 func Parse(name string, text []byte) ([]Entry, error) {
 	var doc yaml.Node
 	if err := yaml.Unmarshal(text, &doc); err != nil {
@@ -60,6 +60,9 @@ func Parse(name string, text []byte) ([]Entry, error) {
 	}
 	if len(p.problems) > 0 {
 		return nil, errors.Join(p.problems...)
+	}
+	if len(p.entries) == 0 {
+		return nil, fmt.Errorf("%s has no token, so that nobody could ask: make one with 'segmentd token create --file'", name)
 	}
 	return p.entries, nil
 }
