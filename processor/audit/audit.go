@@ -211,17 +211,18 @@ func (l *Log) sync(seq uint64) error {
 // rotateIfDue begins a new file where the present one is full, or was taken away.
 func (l *Log) rotateIfDue() error {
 	l.mu.Lock()
-	full, gone := l.size >= l.cfg.MaxFileBytes, !l.inPlace()
+	gone, err := l.inspect()
+	full := l.size >= l.cfg.MaxFileBytes
 	l.mu.Unlock()
-	if !full && !gone {
-		return nil
+	if err != nil || !full && !gone {
+		return err
 	}
 	l.syncing.Lock()
 	defer l.syncing.Unlock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if gone = !l.inPlace(); !gone && l.size < l.cfg.MaxFileBytes {
-		return nil // somebody else was first
+	if gone, err = l.inspect(); err != nil || !gone && l.size < l.cfg.MaxFileBytes {
+		return err // somebody else was first
 	}
 	if gone {
 		l.deps.Logger.Error("the file of the audit log was taken away: entries are missing, a new file begins", "head", l.head.String())
@@ -237,15 +238,31 @@ func (l *Log) rotateIfDue() error {
 	return old.Close()
 }
 
-// inPlace reports whether the file is still the one in the directory; mu is held.
-func (l *Log) inPlace() bool {
+// inspect compares the file with what was written: gone reports that it is not in the
+// directory any more. One that somebody else has put in its place, or has cut off or
+// written to, is an error until it is moved away; mu is held.
+func (l *Log) inspect() (gone bool, err error) {
 	there, err := os.Lstat(l.file.Name())
+	if errors.Is(err, os.ErrNotExist) {
+		return true, nil
+	}
 	if err != nil {
-		return false
+		return false, err
 	}
 	ours, err := l.file.Stat()
-	return err == nil && os.SameFile(there, ours)
+	switch {
+	case err != nil:
+		return false, err
+	case !os.SameFile(there, ours):
+		return false, fmt.Errorf("%s is not the file that was written: somebody has replaced it (the newest entry was %s); %s", l.file.Name(), l.head, mend)
+	case ours.Size() < l.size || !l.torn && ours.Size() > l.size:
+		return false, fmt.Errorf("%s has %d bytes, and %d were written: somebody has changed it (the newest entry was %s); %s", l.file.Name(), ours.Size(), l.size, l.head, mend)
+	}
+	return false, nil
 }
+
+// mend is what to do about a file that somebody has changed.
+const mend = "keep it as evidence, and move it out of the directory: a new file begins then"
 
 // create begins the file of the next entry; mu is held, or nobody else is there.
 func (l *Log) create() error {

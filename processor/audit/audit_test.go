@@ -228,6 +228,65 @@ func TestTornLines(t *testing.T) {
 	}
 }
 
+// TestTamperingWhileItRuns: nothing is written behind what somebody has changed, and
+// the log goes on in a new file once that is moved away.
+func TestTamperingWhileItRuns(t *testing.T) {
+	for name, change := range map[string]func(path string) error{
+		"emptied":    func(path string) error { return os.Truncate(path, 0) },
+		"cut off":    func(path string) error { return os.Truncate(path, 100) },
+		"written to": func(path string) error { return appendTo(path, "{}\n") },
+		"replaced": func(path string) error {
+			b, err := os.ReadFile(path)
+			return errors.Join(err, os.WriteFile(path+".new", b, 0o600), os.Rename(path+".new", path))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "audit")
+			var out bytes.Buffer
+			failed := 0
+			l, err := audit.Open(audit.Config{Dir: dir}, audit.Deps{Logger: slog.New(slog.NewTextHandler(&out, nil)), Failed: func() { failed++ }})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := l.Append(lookup(1)); err != nil {
+				t.Fatal(err)
+			}
+			head := l.Head()
+			path := logFiles(t, dir)[0]
+			if err := change(path); err != nil {
+				t.Fatal(err)
+			}
+			for range 2 {
+				if err := l.Append(lookup(2)); err == nil || !strings.Contains(err.Error(), "somebody has") || !strings.Contains(err.Error(), head.String()) {
+					t.Errorf("an entry behind what was changed: %v", err)
+				}
+			}
+			if failed != 2 || !strings.Contains(out.String(), "the audit log cannot be written") || l.Head() != head {
+				t.Errorf("%d failures, head %s; the log says %s", failed, l.Head(), &out)
+			}
+			if err := os.Rename(path, filepath.Join(t.TempDir(), "evidence")); err != nil {
+				t.Fatal(err)
+			}
+			if err := l.Append(lookup(3)); err != nil {
+				t.Errorf("once it was moved away: %v", err)
+			}
+			closed(t, l)
+			if _, err := verify.Dir(dir, verify.Options{First: head.Count + 1}); err != nil {
+				t.Errorf("the new file: %v", err)
+			}
+		})
+	}
+}
+
+func appendTo(path, text string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	return errors.Join(err, f.Close())
+}
+
 // TestFailures take the log's file and directory away while it is written.
 func TestFailures(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "audit")
