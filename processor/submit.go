@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"maps"
 
+	"github.com/segmentd/segmentd/processor/core"
 	"github.com/segmentd/segmentd/processor/stream"
 	"github.com/segmentd/segmentd/processor/wire"
+	"github.com/segmentd/segmentd/rules"
 	"github.com/segmentd/segmentd/state/subject"
 )
 
@@ -103,7 +105,30 @@ func (p *Processor) message(in *Input, s Submission) (stream.Message, error) {
 	case item.Subject != s.Subject:
 		return m, errors.New("invariant: a record that was written is of another subject")
 	}
+	for i := range item.Decisions {
+		if why := ineffective(p.Rules(), &item.Decisions[i]); why != "" {
+			return m, &UnfitError{why}
+		}
+	}
 	return m, nil
+}
+
+// ineffective says why a decision that stops a purpose does not; "" where it does.
+func ineffective(set *rules.Set, d *subject.Decision) string {
+	i, ok := set.PurposeIndex(d.Purpose)
+	if !ok || !d.Status.Stops() {
+		return ""
+	}
+	purpose := &set.Purposes[i]
+	policy := core.PolicyOf(purpose)
+	switch {
+	case policy.Heeds(d.Status):
+		return ""
+	case policy.Heeds(subject.Objected):
+		return fmt.Sprintf("nothing was sent: there is no consent to %s, whose lawful basis is %s; what ends it is an objection (objected)", purpose.Key, purpose.Basis)
+	}
+	return fmt.Sprintf("nothing was sent: %s has the lawful basis %s, and no decision ends that; the right to object (GDPR article 21) is of public_task, legitimate_interests and direct marketing. "+
+		"What is left are restriction (article 18) and erasure (article 17)", purpose.Key, purpose.Basis)
 }
 
 // Request tells how far a subject's request is. found is false where none of that id

@@ -27,7 +27,8 @@ func (o *outbox) Send(_ context.Context, messages []stream.Message) ([]stream.Pr
 // where none can, it is said what to configure, and what would be read otherwise is
 // not sent.
 func TestSubmit(t *testing.T) {
-	set, problems := rules.Load(fstest.MapFS{"r.yaml": {Data: []byte(`purposes: [{key: ads, description: d, lawful_basis: consent, retention: 30d}]
+	set, problems := rules.Load(fstest.MapFS{"r.yaml": {Data: []byte(`purposes: [{key: ads, description: d, lawful_basis: consent, retention: 30d}, {key: orders, description: d, lawful_basis: contract, retention: 30d},
+  {key: fraud, description: d, lawful_basis: legitimate_interests, retention: 30d}]
 segments: [{key: s, purpose: ads, when: 'events("E").exists()'}]`)}})
 	if set == nil {
 		t.Fatal(problems)
@@ -41,8 +42,11 @@ segments: [{key: s, purpose: ads, when: 'events("E").exists()'}]`)}})
 	at := subject.FromTime(time.Date(2026, 1, 31, 0, 0, 0, 0, time.UTC))
 	erase := Submission{wire.Requests, subject.ID{Type: subject.AnonymousID, Value: "a1"}, at, map[string]any{"requestId": "q-1", "request": "erase"}}
 	decision := Submission{wire.Decisions, subject.ID{Value: "u1"}, at, map[string]any{"purpose": "ads", "status": "objected"}}
-	other := decision
-	other.Fields = map[string]any{"purpose": "spying", "status": "objected"}
+	decided := func(purpose, status string) Submission {
+		s := decision
+		s.Fields = map[string]any{"purpose": purpose, "status": status}
+		return s
+	}
 	wrong := erase
 	wrong.Fields = map[string]any{"requestId": strings.Repeat("q", subject.MaxIDBytes+1), "request": "erase"}
 	for _, c := range []struct {
@@ -57,7 +61,10 @@ segments: [{key: s, purpose: ads, when: 'events("E").exists()'}]`)}})
 		{"the first that can", []Input{mapped, input("requests", wire.Requests), input("more", wire.Requests)}, erase,
 			`requests {"anonymousId":"a1","request":"erase","requestId":"q-1","timestamp":1769817600000,"type":"request"}`},
 		{"a decision", []Input{input("decisions", wire.Decisions)}, decision, `decisions {"purpose":"ads","status":"objected","timestamp":1769817600000,"type":"decision","userId":"u1"}`},
-		{"an unknown purpose", []Input{input("decisions", wire.Decisions)}, other, "unknown_purpose"},
+		{"an unknown purpose", []Input{input("decisions", wire.Decisions)}, decided("orderz", "objected"), "unknown_purpose: the rules declare no such purpose (nearest: orders); they declare ads, fraud, orders"},
+		{"what no decision ends", []Input{input("decisions", wire.Decisions)}, decided("orders", "objected"), "nothing was sent: orders has the lawful basis contract, and no decision ends that"},
+		{"what only an objection ends", []Input{input("decisions", wire.Decisions)}, decided("fraud", "withdrawn"), "nothing was sent: there is no consent to fraud, whose lawful basis is legitimate_interests; what ends it is an objection"},
+		{"what an objection ends", []Input{input("decisions", wire.Decisions)}, decided("fraud", "objected"), `decisions {"purpose":"fraud"`},
 		{"an id that would not be read", []Input{input("requests", wire.Requests)}, wrong, "requestId is longer"},
 	} {
 		o := &outbox{}

@@ -45,7 +45,7 @@ var layers = map[string]layer{
 	"processor/portable":     {own: []string{"rules", "state/subject"}},
 	"processor/core":         {own: []string{"processor/consent", "rules", "state/subject"}},
 	"processor/stream":       {own: []string{"state/subject"}},
-	"processor/wire":         {own: []string{"processor/portable", "processor/stream", "processor/wire/mapping", "processor/wire/scan", "rules", "state/arena", "state/subject"}},
+	"processor/wire":         {own: []string{"processor/portable", "processor/stream", "processor/wire/mapping", "processor/wire/scan", "rules", "rules/nearest", "state/arena", "state/subject"}},
 	"processor/wire/mapping": {own: []string{"processor/stream", "processor/wire/scan", "rules/nearest", "state/subject"}, heavy: []string{"cel"}},
 	"processor/wire/scan":    {},
 	"processor/replay":       {own: []string{"processor/core", "processor/stream", "processor/wire", "rules", "state/subject"}},

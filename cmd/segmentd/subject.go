@@ -124,12 +124,25 @@ func (f *subjectFlags) run(ctx context.Context, inv *invocation) error {
 		if c.what, err = readUser(inv); err != nil {
 			return inputError(err)
 		}
+		if c.what == "" {
+			return usagef("USER is empty: name whose request it is; USER - reads the id from stdin")
+		}
 	}
 	if c.asker, err = f.at.asker(inv); err != nil {
 		return err
 	}
-	c.asker.ticket = *f.ticket
+	if c.asker.ticket, err = f.namedTicket(inv); err != nil {
+		return err
+	}
 	return action.run(ctx, c)
+}
+
+// namedTicket is --ticket. What begins as a flag does was meant for one.
+func (f *subjectFlags) namedTicket(inv *invocation) (string, error) {
+	if inv.flags.Changed("ticket") && (*f.ticket == "" || strings.HasPrefix(*f.ticket, "-")) {
+		return "", usagef("--ticket has no value: name what this is for, as your case's number (--ticket HELP-4711)")
+	}
+	return *f.ticket, nil
 }
 
 // action is the one that was given, with flags that it takes.

@@ -49,6 +49,11 @@ func (p Policy) counts(d subject.Decision) bool {
 	return (d.Explicit || !p.NeedsExplicit) && (p.OldestNotice == "" || d.NoticeVersion >= p.OldestNotice)
 }
 
+// Heeds reports whether a stop of that status ends the basis.
+func (p Policy) Heeds(s subject.Status) bool {
+	return p.NeedsConsent || s == subject.Objected && p.EndedByObjection
+}
+
 // Erase stops the basis of any purpose as of an erasure, and reports whether that
 // changed what is remembered.
 func Erase(b *subject.Basis, at subject.Instant) bool {
@@ -56,7 +61,7 @@ func Erase(b *subject.Basis, at subject.Instant) bool {
 }
 
 func takeStop(b *subject.Basis, p Policy, d subject.Decision) bool {
-	if !p.NeedsConsent && (d.Status != subject.Objected || !p.EndedByObjection) {
+	if !p.Heeds(d.Status) {
 		return false
 	}
 	return stop(b, subject.Stop{At: d.Effective(), Status: d.Status})

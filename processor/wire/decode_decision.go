@@ -1,10 +1,13 @@
 package wire
 
 import (
+	"maps"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/segmentd/segmentd/processor/wire/scan"
+	"github.com/segmentd/segmentd/rules/nearest"
 	"github.com/segmentd/segmentd/state/subject"
 )
 
@@ -65,7 +68,7 @@ func (d *Decoder) decision(in Input) (Item, *Reject) {
 	}
 	decided.Subject = id
 	if decided.Purpose = d.declared(purpose); decided.Purpose == "" {
-		return Item{}, undeclared()
+		return Item{}, d.undeclared(string(purpose))
 	}
 	d.decisions = append(d.decisions[:0], decided)
 	return Item{Content: HasDecisions, Subject: id, Decisions: d.decisions}, nil
@@ -79,7 +82,22 @@ func (d *Decoder) declared(key []byte) string {
 	return ""
 }
 
-func undeclared() *Reject { return &Reject{UnknownPurpose, "the rules declare no such purpose"} }
+// maxDeclared bounds how many purposes the detail of a reject names.
+const maxDeclared = 20
+
+// undeclared rejects a decision about a purpose that is none, and says which there
+// are; named is what the record says, "" where that is more than one.
+func (d *Decoder) undeclared(named string) *Reject {
+	declared := slices.Sorted(maps.Values(d.purposes))
+	detail := "the rules declare no such purpose"
+	if near := nearest.To(named, declared); near != "" {
+		detail += " (nearest: " + near + ")"
+	}
+	if len(declared) > 0 && len(declared) <= maxDeclared {
+		detail += "; they declare " + strings.Join(declared, ", ")
+	}
+	return &Reject{UnknownPurpose, detail}
+}
 
 // readDecision reads what a decision says beside its subject and purpose; wrong
 // says what cannot be understood.
@@ -199,7 +217,7 @@ func (d *Decoder) refuse(in Input, id subject.ID, wrong string) (Item, *Reject) 
 		d.decisions = append(d.decisions, refusal)
 	}
 	if len(d.decisions) == 0 {
-		return Item{}, undeclared()
+		return Item{}, d.undeclared("")
 	}
 	return Item{Content: HasDecisions, Subject: id, Decisions: d.decisions, Misunderstood: wrong}, nil
 }
