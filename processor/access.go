@@ -3,6 +3,7 @@ package processor
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/segmentd/segmentd/processor/core"
 	"github.com/segmentd/segmentd/processor/portable"
@@ -14,9 +15,9 @@ import (
 type AccessDocument = core.AccessDocument
 
 // Access writes everything that is kept about a subject, and with that completes its
-// open access request of that id, if there is one; "": none. Where a crash follows
-// at once the request stays open. It waits as Lookup does, and what takes time is
-// done in the caller's goroutine.
+// access request of that id; "": none. Where a crash follows at once the request
+// stays open. The error is a *HandoverError where there is no such request. It waits
+// as Lookup does, and what takes time is done in the caller's goroutine.
 func (p *Processor) Access(ctx context.Context, id subject.ID, requestID string) (AccessDocument, error) {
 	s, dossier, err := p.kept(ctx, id, handing{subject.Access, requestID})
 	if err != nil {
@@ -33,7 +34,7 @@ func (p *Processor) Access(ctx context.Context, id subject.ID, requestID string)
 }
 
 // Portability writes what a subject may take along (GDPR article 20), and with that
-// completes its open portability request of that id, as Access does.
+// completes its portability request of that id, as Access does.
 func (p *Processor) Portability(ctx context.Context, id subject.ID, requestID string) (portable.Document, error) {
 	s, dossier, err := p.kept(ctx, id, handing{subject.Portability, requestID})
 	if err != nil {
@@ -44,6 +45,16 @@ func (p *Processor) Portability(ctx context.Context, id subject.ID, requestID st
 	}
 	return portable.Of(s.explainer.Rules(), s.record, dossier, subject.FromTime(p.deps.Now())), nil
 }
+
+// HandoverError: nothing is handed over for a request that is not kept, or that asks
+// for something else.
+type HandoverError struct {
+	Kept   bool // there is one of that id
+	detail string
+}
+
+// Error says what there is. It holds nothing of the subject.
+func (e *HandoverError) Error() string { return e.detail }
 
 // handing is the request that something is handed over for; "": for none.
 type handing struct {
@@ -73,7 +84,8 @@ func (p *Processor) Consents(ctx context.Context, id subject.ID) (Consents, erro
 func (p *Processor) kept(ctx context.Context, id subject.ID, h handing) (s standing, dossier *subject.Dossier, err error) {
 	asking, cancel := context.WithTimeout(ctx, lookupWait)
 	defer cancel()
-	var elsewhere error
+	answered := h.requestID == ""
+	var elsewhere, none error
 	for _, partition := range p.partitionsOf(id) {
 		loop, err := p.ownerOf(partition)
 		if err != nil {
@@ -81,24 +93,32 @@ func (p *Processor) kept(ctx context.Context, id subject.ID, h handing) (s stand
 			continue
 		}
 		found, d, err := loop.handOver(asking, id, h)
-		if err != nil {
+		switch missing := (*HandoverError)(nil); {
+		case err == nil:
+			answered, h = true, handing{}
+		case errors.As(err, &missing) && !missing.Kept:
+			none = err
+		default:
 			return s, nil, err
 		}
 		if s.explainer == nil || found.record != nil || len(d.Requests) > 0 {
 			s, dossier = found, d
 		}
-		if s.record != nil {
+		if s.record != nil && answered {
 			break
 		}
 	}
-	if s.explainer == nil || s.record == nil && elsewhere != nil {
+	switch {
+	case elsewhere != nil && (s.record == nil || !answered):
 		return s, nil, elsewhere
+	case !answered:
+		return s, nil, none
 	}
 	return s, dossier, nil
 }
 
 // handOver asks the partition's goroutine for a subject as it stands, and completes
-// an open request of it for that.
+// its request for that. With a *HandoverError the rest is told, too.
 func (p *partition) handOver(ctx context.Context, id subject.ID, h handing) (s standing, d *subject.Dossier, err error) {
 	asked := p.ask(ctx, func(p *partition) {
 		s.explainer, s.clock = p.machine.Engine().Explainer(), p.machine.Clock()
@@ -110,12 +130,29 @@ func (p *partition) handOver(ctx context.Context, id subject.ID, h handing) (s s
 		if err = errors.Join(storeError(failed), opened); err != nil {
 			return
 		}
-		if q := o.request(h.requestID, h.kind); h.requestID != "" && q != nil && q.Status.IsOpen() {
-			p.complete(q, "handed over")
-			p.out.tell(q)
-			err = p.closeDossier(o)
-		}
-		d = o.Dossier
+		d, err = o.Dossier, p.completeHanded(o, h)
 	})
-	return s, d, errors.Join(asked, err)
+	if asked != nil {
+		return s, nil, asked
+	}
+	return s, d, err
+}
+
+// completeHanded completes the request that something is handed over for.
+func (p *partition) completeHanded(o *openDossier, h handing) error {
+	if h.requestID == "" {
+		return nil
+	}
+	q := o.request(h.requestID)
+	switch {
+	case q == nil:
+		return &HandoverError{false, "no request of this id is kept of this subject, and nothing is handed over for it; one that was just sent may not have been read yet"}
+	case q.Kind != h.kind:
+		return &HandoverError{true, fmt.Sprintf("the request of this id asks for %s, and this is for %s: nothing is handed over, and it stays as it is", q.Kind, h.kind)}
+	case !q.Status.IsOpen():
+		return nil
+	}
+	p.complete(q, "handed over")
+	p.out.tell(q)
+	return p.closeDossier(o)
 }

@@ -1,6 +1,8 @@
 package processor
 
 import (
+	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -10,6 +12,52 @@ import (
 	"github.com/segmentd/segmentd/rules"
 	"github.com/segmentd/segmentd/state/subject"
 )
+
+// receiptOf reads the detail of a request that an erasure completed.
+func receiptOf(t *testing.T, s subject.RequestState) (receipt struct{ ErasedBefore, Kept string }) {
+	t.Helper()
+	must(t, json.Unmarshal([]byte(s.Detail), &receipt))
+	return receipt
+}
+
+// A second erasure is completed as the first is, and tells of it; one that is dated
+// before a newer consent tells what stays.
+func TestErasuresTellOfWhatCameBefore(t *testing.T) {
+	l := newLab(t, labConfig{rules: clockRules, partitions: 1})
+	at := ago(time.Hour)
+	r := l.start()
+	erased := func(id, requestID string) (s subject.RequestState) {
+		t.Helper()
+		r.caughtUp()
+		r.digests() // what is committed is written
+		_, err := r.store.Scrub(background(t))
+		must(t, err)
+		eventually(t, requestID+" is completed", func() bool {
+			all := r.dossier(id).Requests
+			s = all[len(all)-1]
+			return s.RequestID == requestID && s.Status == subject.Completed
+		})
+		return s
+	}
+	l.produce(given("u1", "marketing", at), track("u1", "Order Completed", "m1", at.Add(time.Second)), request("u1", "q-1", "erase", at.Add(time.Minute)))
+	if got := receiptOf(t, erased("u1", "q-1")); got.ErasedBefore != "" || got.Kept != "" {
+		t.Errorf("the first: %+v", got)
+	}
+	for i, when := range []time.Time{at.Add(time.Minute), at.Add(time.Second), at.Add(2 * time.Minute)} {
+		id := fmt.Sprintf("q-1%d", i)
+		l.produce(request("u1", id, "erase", when))
+		if got := receiptOf(t, erased("u1", id)); got.ErasedBefore == "" || got.Kept != "" {
+			t.Errorf("one dated %s: %+v", stamp(when), got)
+		}
+	}
+	l.produce(given("u2", "marketing", at), given("u2", "marketing", at.Add(10*time.Minute)), track("u2", "Order Completed", "m2", at.Add(11*time.Minute)),
+		request("u2", "q-2", "erase", at.Add(time.Minute)))
+	dated := subject.FromTime(at.Add(time.Minute)).String()
+	if got := receiptOf(t, erased("u2", "q-2")); !strings.Contains(got.Kept, "after "+dated) || l.membersOf(r, "u2") != "buyer,known" {
+		t.Errorf("one before a newer consent: %+v, in %s", got, l.membersOf(r, "u2"))
+	}
+	r.stop()
+}
 
 // An erasure is completed, with a receipt, once the image's files hold nothing of its
 // subject any more, also after a crash in between.

@@ -80,7 +80,7 @@ func (p *partition) cancelRequest(requestID, detail string) (*FoundRequest, erro
 	if err != nil {
 		return nil, err
 	}
-	q := d.request(requestID, s.Kind)
+	q := d.request(requestID)
 	switch {
 	case q == nil: // others have taken its place since the last commit
 		return &FoundRequest{p.infoOf(s), d.ID}, nil

@@ -12,12 +12,8 @@ import (
 // proofs and result in one transaction. While rules change nothing is taken: the
 // evidence of a record may be incomplete then. One that was taken does nothing when it
 // is read again.
-func (p *partition) takeImport(q *subject.Request) error {
-	d, err := p.openDossier(q.Subject)
-	if err != nil {
-		return err
-	}
-	if at := d.request(q.RequestID, q.Kind); at != nil {
+func (p *partition) takeImport(d *openDossier, q *subject.Request) error {
+	if at := d.request(q.RequestID); at != nil {
 		if at.Status == subject.Completed {
 			return nil
 		}

@@ -228,7 +228,7 @@ func (p *partition) batch(ctx, work context.Context) error {
 	if err := p.fillTurn(work, fetched); err != nil {
 		return err
 	}
-	if err := p.finishErasures(); err != nil {
+	if err := p.finishRequests(); err != nil {
 		return err
 	}
 	if err := p.commit(work); err != nil {

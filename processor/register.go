@@ -18,6 +18,7 @@ type register struct {
 	set      *rules.Set                           // by whose purposes consents are counted
 	requests map[state.Key][]subject.RequestState // by subject's record
 	erasing  map[state.Key]struct{}               // records of subjects whose erasure is in progress
+	awaiting map[state.Key]subject.Instant        // of those with a request that waits for the clock: the first instant of one
 	byStatus [subject.RequestKinds][subject.RequestStatuses]int64
 	consents map[consentKind]int64
 	changed  bool
@@ -43,7 +44,7 @@ type dossierChange struct {
 }
 
 func newRegister(set *rules.Set) *register {
-	return &register{set: set, requests: map[state.Key][]subject.RequestState{}, erasing: map[state.Key]struct{}{}, consents: map[consentKind]int64{}, changed: true}
+	return &register{set: set, requests: map[state.Key][]subject.RequestState{}, erasing: map[state.Key]struct{}{}, awaiting: map[state.Key]subject.Instant{}, consents: map[consentKind]int64{}, changed: true}
 }
 
 // countRegister counts all dossiers, unless they are counted as of this checkpoint.
@@ -103,12 +104,30 @@ func (g *register) settle(changes []dossierChange) {
 		if delete(g.erasing, c.key); slices.ContainsFunc(c.after.requests, isErasing) {
 			g.erasing[c.key] = struct{}{}
 		}
+		if delete(g.awaiting, c.key); slices.ContainsFunc(c.after.requests, isAwaiting) {
+			g.awaiting[c.key] = firstAwaited(c.after.requests)
+		}
 		g.changed = true
 	}
 }
 
 func isErasing(s subject.RequestState) bool {
 	return s.Kind == subject.Erase && s.Status == subject.InProgress
+}
+
+// isAwaiting reports whether a request waits for the clock to come to it.
+func isAwaiting(s subject.RequestState) bool {
+	return s.Kind != subject.Erase && s.Status == subject.InProgress
+}
+
+func firstAwaited(requests []subject.RequestState) subject.Instant {
+	first := subject.Never
+	for i := range requests {
+		if isAwaiting(requests[i]) {
+			first = min(first, requests[i].Effective)
+		}
+	}
+	return first
 }
 
 func (g *register) add(c *dossierCount, n int64) {

@@ -2,6 +2,7 @@ package processor
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 
 	"github.com/segmentd/segmentd/processor/wire"
@@ -13,8 +14,13 @@ import (
 // tells that on the results topic, all in one transaction. The same request read
 // again changes nothing.
 func (p *partition) takeRequest(q *subject.Request) error {
+	d, err := p.openDossier(q.Subject)
+	if err != nil {
+		return err
+	}
+	q = p.named(d, q)
 	if q.Kind == subject.Import {
-		return p.takeImport(q)
+		return p.takeImport(d, q)
 	}
 	changed, err := p.applyRequest(q)
 	if err != nil {
@@ -23,11 +29,7 @@ func (p *partition) takeRequest(q *subject.Request) error {
 	if q.Kind == subject.Erase && changed {
 		p.image.Scrub(q.Subject)
 	}
-	d, err := p.openDossier(q.Subject)
-	if err != nil {
-		return err
-	}
-	if at := d.request(q.RequestID, q.Kind); at != nil {
+	if at := d.request(q.RequestID); at != nil {
 		if !changed {
 			return nil
 		}
@@ -35,8 +37,32 @@ func (p *partition) takeRequest(q *subject.Request) error {
 	}
 	d.add(p.newRequest(q))
 	p.out.tell(d.last())
-	p.advanceRequest(d.key, d.last())
+	if err := p.advanceRequest(d.key, d.last()); err != nil {
+		return err
+	}
 	return p.closeDossier(d)
+}
+
+// named gives a request whose id is that of another kind of request of its subject
+// one of its own, ID:KIND: neither must be taken for the other, and both are done.
+func (p *partition) named(d *openDossier, q *subject.Request) *subject.Request {
+	if d.isFree(q.RequestID, q.Kind) {
+		return q
+	}
+	renamed := *q
+	if renamed.RequestID += ":" + q.Kind.String(); !d.isFree(renamed.RequestID, q.Kind) {
+		renamed.RequestID = q.Source.String()
+	}
+	p.countMisunderstood(wire.Requests)
+	p.log.Error("the id of a request is that of another kind of request of its subject: it is done under an id of its own",
+		"topic", q.Source.Topic, "offset", q.Source.Offset, "request", q.Kind.String())
+	return &renamed
+}
+
+// isFree reports whether no request of another kind has an id.
+func (d *openDossier) isFree(id string, kind subject.RequestKind) bool {
+	at := d.request(id)
+	return at == nil || at.Kind == kind
 }
 
 // applyRequest does what a request asks for, by where the change of rules stands
@@ -81,24 +107,69 @@ func (p *partition) newRequest(q *subject.Request) subject.RequestState {
 	if q.Arrival.Valid() {
 		received = q.Arrival
 	}
-	return subject.RequestState{RequestID: q.RequestID, Kind: q.Kind, Effective: q.Effective(), Received: received, Done: subject.Never}
+	return subject.RequestState{RequestID: q.RequestID, Kind: q.Kind, Effective: q.Effective(), Received: received, Done: subject.Never, Detail: rectified(q)}
 }
 
-// advanceRequest brings a request to where it stands once it is in force; one that
-// ends nothing, and is only noted, stays received.
-func (p *partition) advanceRequest(record state.Key, s *subject.RequestState) {
+// rectified says of a rectification which of its traits are none that is kept; "" of
+// others.
+func rectified(q *subject.Request) string {
+	switch all := len(q.Traits) + q.Unread; {
+	case q.Kind != subject.Rectify || all > 0 && q.Unread == 0:
+		return ""
+	case all == 0:
+		return "it names no traits, and nothing was corrected"
+	case len(q.Traits) == 0:
+		return "no rule reads these traits: nothing of them is kept, and nothing was corrected"
+	}
+	return fmt.Sprintf("no rule reads %d of the %d traits: nothing of them is kept, and nothing of them was corrected", q.Unread, len(q.Traits)+q.Unread)
+}
+
+// advanceRequest brings a request to where it stands once it is read; one that
+// ends nothing, and is only noted, stays received, and one that takes force later
+// is in progress until it does.
+func (p *partition) advanceRequest(record state.Key, s *subject.RequestState) error {
 	if s.Status != subject.Received || !s.Kind.Stops() && p.isNoted(record) {
-		return
+		return nil
 	}
 	switch s.Kind {
 	case subject.Access, subject.Portability: // until they are handed over
-		return
+		return nil
 	case subject.Erase:
+		later, err := p.keptSince(record)
+		if err != nil {
+			return err
+		}
 		s.Status, s.Detail = subject.InProgress, "memberships are ended and recipients are told; what was kept is being removed from this instance's files"
+		if later != "" {
+			s.Detail += "; " + later
+		}
+	case subject.Rectify, subject.Unrestrict:
+		s.Status = subject.InProgress
+		waits, err := p.awaitsClock(record, s)
+		if err != nil {
+			return err
+		}
+		if !waits {
+			p.complete(s, s.Detail)
+		}
 	default:
 		p.complete(s, "")
 	}
 	p.out.tell(s)
+	return nil
+}
+
+// awaitsClock reports whether a rectification or a lift is not in force yet: it is
+// once the clock has come to it, and old inputs that arrive with it are waited for.
+func (p *partition) awaitsClock(record state.Key, s *subject.RequestState) (bool, error) {
+	r, err := p.image.Record(record)
+	switch {
+	case err != nil || r == nil:
+		return false, storeError(err)
+	case s.Kind == subject.Rectify:
+		return slices.ContainsFunc(r.Corrections, func(c subject.Trait) bool { return c.Time == s.Effective }), nil
+	}
+	return s.Effective > r.Clock && (s.Effective >= p.machine.Clock() || r.Held != subject.Held{}), nil
 }
 
 func (p *partition) complete(s *subject.RequestState, detail string) {
@@ -114,7 +185,9 @@ func (p *partition) advanceNoted() error {
 			return err
 		}
 		for i := range d.Requests {
-			p.advanceRequest(key, &d.Requests[i])
+			if err := p.advanceRequest(key, &d.Requests[i]); err != nil {
+				return err
+			}
 		}
 		if err := p.closeDossier(d); err != nil {
 			return err
@@ -203,8 +276,8 @@ func (p *partition) closeDossier(d *openDossier) error {
 }
 
 // request finds a request, nil if it is not kept.
-func (d *openDossier) request(id string, kind subject.RequestKind) *subject.RequestState {
-	i := slices.IndexFunc(d.Requests, func(s subject.RequestState) bool { return s.RequestID == id && s.Kind == kind })
+func (d *openDossier) request(id string) *subject.RequestState {
+	i := slices.IndexFunc(d.Requests, func(s subject.RequestState) bool { return s.RequestID == id })
 	if i < 0 {
 		return nil
 	}

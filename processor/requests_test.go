@@ -2,7 +2,9 @@ package processor
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -239,6 +241,104 @@ func TestRequestsThatAreWrong(t *testing.T) {
 	}
 }
 
+// A rectification and a lift that are dated ahead are completed once they are in
+// force, not before, also after a crash; a lift of nothing waits for nobody.
+func TestWhatTakesForceLaterIsCompletedThen(t *testing.T) {
+	l := newLab(t, labConfig{rules: `
+purposes:
+  - {key: marketing, description: Offers, lawful_basis: consent, retention: 400d}
+segments:
+  - {key: golden, purpose: marketing, when: 'traits.plan == "gold"'}
+`, partitions: 1})
+	at := ago(0)
+	l.held.Store(&at)
+	r := l.start()
+	ahead := at.Add(time.Hour)
+	rectify := request("u1", "q-1", "rectify", ahead)
+	rectify.at, rectify.value = at, strings.Replace(rectify.value, "{", `{"traits":{"plan":"gold","age":37},`, 1)
+	lift, idle := request("u1", "q-3", "unrestrict", ahead.Add(time.Minute)), request("u2", "q-4", "unrestrict", at.Add(-time.Minute))
+	lift.at = at
+	l.produce(given("u1", "marketing", at.Add(-time.Hour)), rectify, request("u1", "q-2", "restrict", at.Add(-time.Second)), lift, idle)
+	r.read()
+	waiting := []string{"q-1 rectify in_progress", "q-2 restrict completed", "q-3 unrestrict in_progress"}
+	same(t, "u1", states(r.dossier("u1")), waiting)
+	r.crash()
+	before := ahead.Add(-time.Second)
+	l.held.Store(&before)
+	r = l.start()
+	r.caughtUp()
+	r.turns(3)
+	same(t, "after a crash", states(r.dossier("u1")), waiting)
+	same(t, "u2", states(r.dossier("u2")), []string{"q-4 unrestrict completed"})
+	later := ahead.Add(2 * time.Minute)
+	eventually(t, "they are completed", func() bool {
+		next := later.Add(time.Minute)
+		later = next
+		l.held.Store(&next)
+		return slices.Equal(states(r.dossier("u1")), []string{"q-1 rectify completed", "q-2 restrict completed", "q-3 unrestrict completed"})
+	})
+	same(t, "detail", r.dossier("u1").Requests[0].Detail, "no rule reads 1 of the 2 traits: nothing of them is kept, and nothing of them was corrected")
+	eventually(t, "u1 is in golden", func() bool { return l.membersOf(r, "u1") == "golden" })
+	r.stop()
+	same(t, "results of q-1", slices.DeleteFunc(l.results(), func(s string) bool { return !strings.HasPrefix(s, "q-1 ") }), []string{"q-1 received", "q-1 in_progress", "q-1 completed"})
+}
+
+// One id for two requests of a subject hides neither: the second is done under an id
+// of its own. For two subjects it is two requests.
+func TestOneIDForTwoRequests(t *testing.T) {
+	l := newLab(t, labConfig{rules: clockRules, partitions: 1})
+	at := ago(time.Hour)
+	r := l.start()
+	l.produce(given("u1", "marketing", at), given("u2", "marketing", at))
+	for range 2 {
+		l.produce(request("u1", "q-1", "access", at.Add(time.Minute)), request("u1", "q-1", "restrict", at.Add(time.Minute)), request("u2", "q-1", "erase", at.Add(time.Minute)))
+		r.caughtUp()
+	}
+	same(t, "u1", states(r.dossier("u1")), []string{"q-1 access received", "q-1:restrict restrict completed"})
+	same(t, "u2", states(r.dossier("u2")), []string{"q-1 erase in_progress"})
+	if got := l.membersOf(r, "u1"); got != "" {
+		t.Errorf("u1, who is restricted, is in %s", got)
+	}
+	eventually(t, "they are counted", func() bool { return r.metric(t, "segmentd_requests_misunderstood_total") == 2 })
+	for id, want := range map[string]string{"u1": "access", "u2": "erase"} {
+		info, found, err := r.processor.Request(background(t), subject.ID{Value: id}, "q-1")
+		must(t, err)
+		if !found || info.Kind.String() != want {
+			t.Errorf("q-1 of %s is %v, want %s", id, info, want)
+		}
+	}
+	r.stop()
+}
+
+// Nothing is handed over for a request that is not kept, or that asks for something
+// else, and nothing is completed by it.
+func TestHandedOverForTheRightRequest(t *testing.T) {
+	l := newLab(t, labConfig{rules: clockRules, partitions: 1})
+	at := ago(time.Hour)
+	r := l.start()
+	l.produce(given("u1", "marketing", at), request("u1", "q-1", "portability", at.Add(time.Minute)), request("u2", "q-2", "access", at.Add(time.Minute)))
+	r.caughtUp()
+	u1 := subject.ID{Value: "u1"}
+	for _, c := range []struct {
+		requestID string
+		kept      bool
+	}{{"q-1", true}, {"q-2", false}, {"q-3", false}} {
+		doc, err := r.processor.Access(background(t), u1, c.requestID)
+		var none *HandoverError
+		if !errors.As(err, &none) || none.Kept != c.kept || doc.UserID != "" {
+			t.Errorf("%s: %v, %+v", c.requestID, err, doc)
+		}
+	}
+	same(t, "u1", states(r.dossier("u1")), []string{"q-1 portability received"})
+	for range 2 {
+		if doc, err := r.processor.Portability(background(t), u1, "q-1"); err != nil || doc.UserID != "u1" {
+			t.Errorf("its own: %v, %+v", err, doc)
+		}
+	}
+	same(t, "u1, handed over", states(r.dossier("u1")), []string{"q-1 portability completed"})
+	r.stop()
+}
+
 // Requests that retention deleted before they were read stop their partition.
 func TestRequestsOvertakenByRetention(t *testing.T) {
 	l := newLab(t, labConfig{rules: clockRules, partitions: 1})
@@ -376,6 +476,10 @@ segments:
 	if got := l.membersOf(r, "u1"); got != "known" {
 		t.Errorf("after another rectification u1 is in %s", got)
 	}
-	same(t, "requests", states(r.dossier("u1")), []string{"q-1 rectify completed", "q-2 rectify completed"})
+	eventually(t, "both are completed", func() bool {
+		return slices.Equal(states(r.dossier("u1")), []string{"q-1 rectify completed", "q-2 rectify completed"})
+	})
+	same(t, "of a trait that no rule read", r.dossier("u1").Requests[0].Detail, "no rule reads these traits: nothing of them is kept, and nothing was corrected")
+	same(t, "of one that they read", r.dossier("u1").Requests[1].Detail, "")
 	r.stop()
 }

@@ -150,7 +150,7 @@ func (p *Processor) Request(ctx context.Context, id subject.ID, requestID string
 	return RequestInfo{}, false, elsewhere
 }
 
-// requestOf asks the partition's goroutine for the newest request of an id.
+// requestOf asks the partition's goroutine for a request.
 func (p *partition) requestOf(ctx context.Context, id subject.ID, requestID string) (info RequestInfo, found bool, err error) {
 	err = p.ask(ctx, func(p *partition) {
 		for _, s := range p.register.requests[p.image.KeyOf(id)] {

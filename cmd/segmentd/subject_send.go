@@ -132,6 +132,9 @@ func (c *subjectCall) await(ctx context.Context, sent sentRequest) (now sentRequ
 		if err := json.Unmarshal(answer, &now); err != nil {
 			return now, nil, environmentError(fmt.Errorf("read the answer: %w", err))
 		}
+		if now.Request != sent.Request {
+			return now, nil, inputError(fmt.Errorf("the id %s is that of another request of this subject, which asks for %s: the %s is done as %s:%s; give each an id of its own", now.RequestID, now.Request, sent.Request, now.RequestID, sent.Request))
+		}
 		if now.Status == "completed" || now.Status == "failed" {
 			return now, answer, nil
 		}

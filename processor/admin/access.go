@@ -2,8 +2,10 @@ package admin
 
 import (
 	"context"
+	"errors"
 	"net/http"
 
+	"github.com/segmentd/segmentd/processor"
 	"github.com/segmentd/segmentd/state/subject"
 )
 
@@ -52,9 +54,15 @@ func (s *Server) handOver(w http.ResponseWriter, r *http.Request, q accessQuery,
 	}
 	s.about(r, id)
 	doc, err := of(r.Context(), id, q.requestID)
-	if err != nil {
+	var none *processor.HandoverError
+	switch {
+	case errors.As(err, &none) && none.Kept:
+		problem(w, http.StatusConflict, none.Error())
+	case errors.As(err, &none):
+		problem(w, http.StatusNotFound, none.Error())
+	case err != nil:
 		s.lookupProblem(w, r, err)
-		return
+	default:
+		writeJSON(w, http.StatusOK, "application/json", doc)
 	}
-	writeJSON(w, http.StatusOK, "application/json", doc)
 }

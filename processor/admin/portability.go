@@ -2,7 +2,6 @@ package admin
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"io"
@@ -42,15 +41,15 @@ func (s *Server) imports(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusBadRequest, "the body must be a portability document: "+err.Error())
 		return
 	}
-	requestID := r.URL.Query().Get("requestId")
-	if requestID == "" {
-		requestID = rand.Text()
+	sent := sentJSON{RequestID: r.URL.Query().Get("requestId"), Status: subject.Received.String()}
+	if _, free := s.claim(w, r, id, &sent, subject.Import.String()); !free {
+		return
 	}
-	q := submitted{kind: wire.Requests, fields: map[string]any{"type": "import", "requestId": requestID, "document": json.RawMessage(document)}}
+	q := submitted{kind: wire.Requests, fields: map[string]any{"type": "import", "requestId": sent.RequestID, "document": json.RawMessage(document)}}
 	if q.UserID = id.Value; id.Type == subject.AnonymousID {
 		q.UserID, q.AnonymousID = "", id.Value
 	}
 	if s.submit(w, r, q) {
-		answerReceived(w, requestID, id)
+		sent.write(w, id)
 	}
 }

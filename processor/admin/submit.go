@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"time"
@@ -40,29 +41,58 @@ func (s *Server) requestPosted(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusBadRequest, noTicket)
 		return
 	}
-	if q.RequestID == "" {
-		q.RequestID = rand.Text()
+	value, idType := q.id()
+	id, ok := subjectOf(w, value, idType)
+	if !ok {
+		return
 	}
-	fields := map[string]any{"requestId": q.RequestID, "request": q.Request}
+	sent := sentJSON{RequestID: q.RequestID, Status: subject.Received.String()}
+	if known, free := s.claim(w, r, id, &sent, q.Request); !free {
+		return
+	} else if at, err := subject.ParseInstant(q.Timestamp); err == nil && known != nil && at == known.Effective { // it is the same
+		sent.Status, sent.Detail = known.Status.String(), known.Detail
+	}
+	fields := map[string]any{"requestId": sent.RequestID, "request": q.Request}
 	if q.Traits != nil {
 		fields["traits"] = q.Traits
 	}
-	if !s.submit(w, r, submitted{q.posted, wire.Requests, q.Timestamp, fields}) {
-		return
+	if s.submit(w, r, submitted{q.posted, wire.Requests, q.Timestamp, fields}) {
+		sent.write(w, id)
 	}
-	value, idType := q.id()
-	id, _ := subjectOf(w, value, idType)
-	answerReceived(w, q.RequestID, id)
 }
 
-// answerReceived tells the id of a request that was sent, and where to ask for it.
-func answerReceived(w http.ResponseWriter, requestID string, id subject.ID) {
-	at := url.URL{Path: "/v1/requests/" + requestID, RawPath: "/v1/requests/" + url.PathEscape(requestID), RawQuery: url.Values{id.Type.String(): {id.Value}}.Encode()}
+// claim gives what is sent an id where it has none. Where it has that of a request of
+// the subject of which this instance knows, known is that; where that is of another
+// kind, free is false and the answer is given.
+func (s *Server) claim(w http.ResponseWriter, r *http.Request, id subject.ID, sent *sentJSON, kind string) (known *processor.RequestInfo, free bool) {
+	if sent.RequestID == "" {
+		sent.RequestID = rand.Text()
+		return nil, true
+	}
+	s.about(r, id)
+	info, found, err := s.deps.Processor.Request(r.Context(), id, sent.RequestID)
+	switch {
+	case err != nil || !found: // its owner will see
+		return nil, true
+	case info.Kind.String() != kind:
+		problem(w, http.StatusConflict, fmt.Sprintf("nothing was sent: the requestId is that of another request of this subject, which asks for %s; choose another", info.Kind))
+		return nil, false
+	}
+	return &info, true
+}
+
+// sentJSON is how far a request is that was sent.
+type sentJSON struct {
+	RequestID string `json:"requestId"`
+	Status    string `json:"status"`
+	Detail    string `json:"detail,omitempty"` // of one that was read before
+}
+
+// write answers with it, and where to ask for it.
+func (j sentJSON) write(w http.ResponseWriter, id subject.ID) {
+	at := url.URL{Path: "/v1/requests/" + j.RequestID, RawPath: "/v1/requests/" + url.PathEscape(j.RequestID), RawQuery: url.Values{id.Type.String(): {id.Value}}.Encode()}
 	w.Header().Set("Location", at.String())
-	writeJSON(w, http.StatusAccepted, "application/json", struct {
-		RequestID string `json:"requestId"`
-		Status    string `json:"status"`
-	}{requestID, subject.Received.String()})
+	writeJSON(w, http.StatusAccepted, "application/json", j)
 }
 
 // decisionPosted sends a subject's decision to the decisions topic: one that stops a

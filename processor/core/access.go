@@ -186,7 +186,10 @@ func (x *Explainer) accessPurposes(r *subject.Record, at subject.Instant) (all [
 	for i := range r.Purposes {
 		p := &r.Purposes[i]
 		b := &p.Basis
-		a := AccessPurpose{Purpose: p.Key, Holds: b.Known, Since: instantText(b.Since), Until: instantText(b.Until), Expired: b.Lapsed, Traits: provided(p.Traits)}
+		a := AccessPurpose{Purpose: p.Key, Holds: b.Known, Expired: b.Lapsed, Traits: provided(p.Traits)}
+		if b.Known {
+			a.Since, a.Until = instantText(b.Since), instantText(b.Until)
+		}
 		if pi, ok := x.set.PurposeIndex(p.Key); ok {
 			declared := &x.set.Purposes[pi]
 			a.Description, a.LawfulBasis, a.Retention, a.Recipients = declared.Description, declared.Basis.String(), rules.DurationText(declared.Retention), declared.Recipients

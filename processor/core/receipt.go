@@ -9,7 +9,9 @@ import (
 // request.
 type ErasureReceipt struct {
 	Stores []ErasedFrom `json:"stores"`
-	Stays  []string     `json:"stays"` // what an erasure does not remove, and why
+	Stays  []string     `json:"stays"`                  // what an erasure does not remove, and why
+	Before string       `json:"erasedBefore,omitempty"` // date of the erasure before, RFC 3339
+	Kept   string       `json:"kept,omitempty"`         // what came after its date and stays
 }
 
 // ErasedFrom is a store of a receipt. Instants are RFC 3339 in UTC.
@@ -47,6 +49,12 @@ func (r *ErasureReceipt) Lines() (lines []string) {
 			when = from.Note
 		}
 		lines = append(lines, from.Store+": "+when+"; "+from.Method)
+	}
+	if r.Before != "" {
+		lines = append(lines, "erased before, as of "+r.Before)
+	}
+	if r.Kept != "" {
+		lines = append(lines, "kept: "+r.Kept)
 	}
 	for _, stays := range r.Stays {
 		lines = append(lines, "stays: "+stays)

@@ -141,7 +141,7 @@ func TestRequests(t *testing.T) {
 				`","timestamp":"2026-01-02T03:04:05Z","traits":{"country":"FR","email":"x"}}`)
 			want := subject.Request{Subject: subject.ID{Value: "u1"}, RequestID: "r-1", Kind: k, Time: instant(t, "2026-01-02T03:04:05Z"), Arrival: testArrival}
 			if k == subject.Rectify {
-				want.Traits = []subject.TraitUpdate{{Key: "country", Value: str("FR")}}
+				want.Traits, want.Unread = []subject.TraitUpdate{{Key: "country", Value: str("FR")}}, 1
 			}
 			diff(t, *item.Request, want)
 			diff(t, item.Content, HasRequest)

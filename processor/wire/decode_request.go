@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"github.com/segmentd/segmentd/processor/portable"
+	"github.com/segmentd/segmentd/processor/wire/scan"
 	"github.com/segmentd/segmentd/state/subject"
 )
 
@@ -75,9 +76,21 @@ func (d *Decoder) readRequest(in Input) (Item, *Reject) {
 			return Item{}, rejected
 		}
 		d.readTraits(traits)
-		d.request.Traits = d.updates
+		d.request.Traits, d.request.Unread = d.updates, members(traits)-len(d.updates)
 	}
 	return item, nil
+}
+
+// members counts those of an object; 0 where there is none.
+func members(object []byte) (n int) {
+	if object == nil {
+		return 0
+	}
+	for m := scan.MembersOf(object); ; n++ {
+		if _, _, ok := m.Next(); !ok {
+			return n
+		}
+	}
 }
 
 // protect takes a request of which a mapping could not evaluate all, if it stops

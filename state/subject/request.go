@@ -32,7 +32,8 @@ type Request struct {
 	Kind      RequestKind
 	Time      Instant       // its own timestamp; Never where it could not be read
 	Arrival   Instant       // the broker's timestamp; Never where unknown (files)
-	Traits    []TraitUpdate // of Rectify: the right values; valid until the decoder's next record
+	Traits    []TraitUpdate // of Rectify: the right values that rules read; valid until the decoder's next record
+	Unread    int           // of Rectify: how many traits it names that no rule reads
 	Portable  *Portable     // of Import
 	Source    Position
 }
@@ -47,7 +48,7 @@ type RequestStatus uint8
 // The statuses of a request.
 const (
 	Received   RequestStatus = iota // of access and portability: it waits to be handed over
-	InProgress                      // of erasure: decided and published; physical removal is under way
+	InProgress                      // of erasure: decided and published, physical removal is under way; of rectification and the end of a restriction: in force later
 	Completed
 	Failed
 	// RequestStatuses is their number.
