@@ -106,7 +106,7 @@ var mayAsk = []struct{ page, roles, path, body string }{
 	{"POST /v1/admin/pause", "operator", "/v1/admin/pause?partition=1", ""},
 	{"POST /v1/admin/resume", "operator", "/v1/admin/resume?partition=1", ""},
 	{"GET /opendsr/v2/discovery", "privacy", "/opendsr/v2/discovery", ""},
-	{"POST /opendsr/v2/requests", "privacy", "/opendsr/v2/requests", dsrBody(time.Unix(0, 0), dsrID(1), "portability", "u1")},
+	{"POST /opendsr/v2/requests", "privacy", "/opendsr/v2/requests", dsrBody(time.Unix(1, 0), dsrID(1), "portability", "u1")},
 	{"GET /opendsr/v2/status/{subjectRequestId}", "privacy", "/opendsr/v2/status/" + dsrID(1), ""},
 	{"GET /opendsr/v2/requests/{subjectRequestId}", "privacy", "/opendsr/v2/requests/" + dsrID(1), ""}, // and cancels it
 	{"DELETE /opendsr/v2/requests/{subjectRequestId}", "privacy", "/opendsr/v2/requests/" + dsrID(1), ""},
@@ -127,7 +127,7 @@ var methods = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS
 // nobody; and finds in the audit log what was asked.
 func TestAccess(t *testing.T) {
 	m := newMatrix(t)
-	m.answers("POST", "/opendsr/v2/requests", dsrBody(time.Unix(0, 0), dsrID(2), "access", "u2"), access.Privacy) // whose results are asked for
+	m.answers("POST", "/opendsr/v2/requests", dsrBody(time.Unix(1, 0), dsrID(2), "access", "u2"), access.Privacy) // whose results are asked for
 	for _, p := range mayAsk {
 		for _, method := range methods {
 			m.refuses(method, p.path, p.body)

@@ -195,7 +195,7 @@ func refusal(res *http.Response, body []byte) error {
 	}
 	err := &answerError{res.StatusCode, fmt.Sprintf("%s answered %d: %s", origin(res.Request.URL), res.StatusCode, problem.Detail)}
 	switch res.StatusCode {
-	case http.StatusBadRequest, http.StatusNotFound, http.StatusConflict, http.StatusUnauthorized, http.StatusForbidden:
+	case http.StatusBadRequest, http.StatusNotFound, http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusUnauthorized, http.StatusForbidden:
 		return usageError(err)
 	}
 	return environmentError(err)

@@ -38,7 +38,7 @@ func (s *Server) handOverPosted(w http.ResponseWriter, r *http.Request, of makeD
 		RequestID string `json:"requestId"`
 	}
 	if err := readPosted(w, r, &q); err != nil || !q.valid() {
-		problem(w, http.StatusBadRequest, `the body must be {"userId":"…"} or {"anonymousId":"…"}, with or without "requestId"`)
+		badBody(w, err, `the body must be {"userId":"…"} or {"anonymousId":"…"}, with or without "requestId"`)
 		return
 	}
 	value, idType := q.id()

@@ -21,7 +21,7 @@ func (s *Server) explainPosted(w http.ResponseWriter, r *http.Request) {
 		Segment string `json:"segment"`
 	}
 	if err := readPosted(w, r, &q); err != nil || !q.valid() {
-		problem(w, http.StatusBadRequest, `the body must be {"userId":"…"} or {"anonymousId":"…"}, with or without "segment"`)
+		badBody(w, err, `the body must be {"userId":"…"} or {"anonymousId":"…"}, with or without "segment"`)
 		return
 	}
 	value, idType := q.id()

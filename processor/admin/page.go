@@ -3,6 +3,7 @@ package admin
 import (
 	"net/http"
 	"net/http/pprof"
+	"path"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -93,7 +94,25 @@ func (s *Server) handler(pages []page) http.Handler {
 	for _, p := range pages {
 		mux.Handle(p.pattern, s.guard(p))
 	}
-	return mux
+	return clean(mux, s.guard(page{pattern: "/", scope: access.Anybody, serve: unclean}))
+}
+
+// clean keeps from a mux the paths that it would clean and redirect: what is left of
+// the path of a subject "..", or of one without an id, is another page's.
+func clean(mux, otherwise http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked := r.URL.EscapedPath()
+		if cleaned := path.Clean(asked); asked != cleaned && asked != cleaned+"/" {
+			otherwise.ServeHTTP(w, r)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
+func unclean(w http.ResponseWriter, _ *http.Request) {
+	problem(w, http.StatusNotFound, "no page has a path with an empty part, . or ..; a subject of such an id is found by POST, with the id in the body: /v1/subjects/lookup, /v1/subjects/explain, "+
+		"/v1/subjects/access, /v1/subjects/portability, /v1/subjects/receipt, /v1/subjects/request")
 }
 
 // template is the page's path, as the audit log and the error log name it.

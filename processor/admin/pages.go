@@ -2,6 +2,7 @@ package admin
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -107,7 +108,7 @@ func (s *Server) subject(w http.ResponseWriter, r *http.Request) {
 func (s *Server) lookup(w http.ResponseWriter, r *http.Request) {
 	var q posted
 	if err := readPosted(w, r, &q); err != nil || !q.valid() {
-		problem(w, http.StatusBadRequest, `the body must be {"userId":"…"} or {"anonymousId":"…"}`)
+		badBody(w, err, `the body must be {"userId":"…"} or {"anonymousId":"…"}`)
 		return
 	}
 	value, idType := q.id()
@@ -129,14 +130,27 @@ func (q posted) id() (value, idType string) {
 	return q.AnonymousID, "anonymousId"
 }
 
+// maxPosted bounds bodies but that of an import.
+const maxPosted = 64 << 10
+
 // readPosted reads a body of one JSON value, as strictly as inputs are read: no name
 // twice or in another case, no invalid UTF-8, nothing unknown and nothing behind it.
 func readPosted(w http.ResponseWriter, r *http.Request, q any) error {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 64<<10))
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxPosted))
 	if err != nil {
 		return err
 	}
 	return jsonv2.Unmarshal(body, q, jsonv2.RejectUnknownMembers(true))
+}
+
+// badBody answers for a body that readPosted could not read, or that is not what the
+// page takes: must says what that is.
+func badBody(w http.ResponseWriter, err error, must string) {
+	if tooLarge := new(http.MaxBytesError); errors.As(err, &tooLarge) {
+		problem(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("the body is larger than %d bytes, which is the most that is taken", maxPosted))
+		return
+	}
+	problem(w, http.StatusBadRequest, must)
 }
 
 // subjectOf reads an id; where it is none, ok is false and the answer is given.

@@ -11,7 +11,7 @@ func (s *Server) receipt(w http.ResponseWriter, r *http.Request) {
 func (s *Server) receiptPosted(w http.ResponseWriter, r *http.Request) {
 	var q posted
 	if err := readPosted(w, r, &q); err != nil || !q.valid() {
-		problem(w, http.StatusBadRequest, `the body must be {"userId":"…"} or {"anonymousId":"…"}`)
+		badBody(w, err, `the body must be {"userId":"…"} or {"anonymousId":"…"}`)
 		return
 	}
 	value, idType := q.id()

@@ -83,7 +83,7 @@ func (s *Server) requestLookup(w http.ResponseWriter, r *http.Request) {
 		RequestID string `json:"requestId"`
 	}
 	if err := readPosted(w, r, &q); err != nil || !q.valid() || q.RequestID == "" {
-		problem(w, http.StatusBadRequest, `the body must be {"userId":"…","requestId":"…"} or {"anonymousId":"…","requestId":"…"}`)
+		badBody(w, err, `the body must be {"userId":"…","requestId":"…"} or {"anonymousId":"…","requestId":"…"}`)
 		return
 	}
 	s.requested(w, r, q.posted, q.RequestID)

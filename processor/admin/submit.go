@@ -33,7 +33,7 @@ func (s *Server) requestPosted(w http.ResponseWriter, r *http.Request) {
 	var q postedRequest
 	err := readPosted(w, r, &q)
 	if err != nil || !q.valid() || q.Request == "" || !isNameOf(q.Request, subject.RequestKinds) || (q.Traits != nil) != (q.Request == subject.Rectify.String()) {
-		problem(w, http.StatusBadRequest, `the body must be {"userId":"…","request":"…"} or {"anonymousId":"…","request":"…"}, with or without "requestId", "timestamp" and "ticket"; `+
+		badBody(w, err, `the body must be {"userId":"…","request":"…"} or {"anonymousId":"…","request":"…"}, with or without "requestId", "timestamp" and "ticket"; `+
 			`request is access, portability, erase, rectify, restrict or unrestrict, and rectify, nothing else, has "traits":{…}`)
 		return
 	}
@@ -108,7 +108,7 @@ func (s *Server) decisionPosted(w http.ResponseWriter, r *http.Request) {
 	}
 	err := readPosted(w, r, &q)
 	if err != nil || !q.valid() || q.Purpose == "" || q.Status != subject.Objected.String() && q.Status != subject.Withdrawn.String() && q.Status != subject.Refused.String() {
-		problem(w, http.StatusBadRequest, `the body must be {"userId":"…","purpose":"…","status":"…"} or {"anonymousId":"…",…}, with or without "timestamp", "method" and "recordId"; `+
+		badBody(w, err, `the body must be {"userId":"…","purpose":"…","status":"…"} or {"anonymousId":"…",…}, with or without "timestamp", "method" and "recordId"; `+
 			`status is objected, withdrawn or refused: consent comes from where the subject gives it`)
 		return
 	}
@@ -143,8 +143,8 @@ func (s *Server) submit(w http.ResponseWriter, r *http.Request, q submitted) boo
 	at := subject.FromTime(time.Now())
 	if q.timestamp != "" {
 		given, err := subject.ParseInstant(q.timestamp)
-		if err != nil || given < 0 {
-			problem(w, http.StatusBadRequest, "timestamp is RFC 3339, not before 1970")
+		if err != nil || given <= 0 {
+			problem(w, http.StatusBadRequest, "timestamp is RFC 3339, after 1970-01-01T00:00:00Z")
 			return false
 		}
 		at = given

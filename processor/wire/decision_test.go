@@ -36,6 +36,8 @@ func TestDecisions(t *testing.T) {
 		{"a stop at an unreadable time", `"status":"withdrawn","timestamp":"yesterday"`, decisionOf("marketing", subject.Withdrawn, subject.Never)},
 		{"a stop at a number", `"status":"objected","timestamp":17`, decisionOf("marketing", subject.Objected, subject.Never)},
 		{"a stop before 1970", `"status":"refused","timestamp":"1960-01-01T00:00:00Z"`, decisionOf("marketing", subject.Refused, subject.Never)},
+		{"a stop at no date", `"status":"refused","timestamp":"0001-01-01T00:00:00Z"`, decisionOf("marketing", subject.Refused, subject.Never)},
+		{"a stop at the start of 1970", `"status":"refused","timestamp":"1970-01-01T00:00:00Z"`, decisionOf("marketing", subject.Refused, subject.Never)},
 		{"a stop with other members of wrong kinds", `"status":"withdrawn","timestamp":"2026-01-02T03:04:05Z","explicit":"x","expiresAt":[]`, decisionOf("marketing", subject.Withdrawn, at)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -65,6 +67,7 @@ func TestDecisionsThatAreNotUnderstood(t *testing.T) {
 		{"purposes of wrong kind", `"type":"decision","status":"given","purpose":["Ads",{}]`, "purpose is a list, not a string", []string{""}},
 		{"grant at an unreadable time", `"type":"decision","purpose":"marketing","status":"given","timestamp":"x"`, "timestamp is not RFC 3339", []string{"marketing"}},
 		{"grant before 1970", `"type":"decision","purpose":"marketing","status":"given","timestamp":"1960-01-01T00:00:00Z"`, "timestamp is before 1970", []string{"marketing"}},
+		{"grant at the start of 1970", `"type":"decision","purpose":"marketing","status":"given","timestamp":"1970-01-01T00:00:00Z"`, "timestamp is that of no date, the start of 1970", []string{"marketing"}},
 		{"grant with unreadable expiry", `"type":"decision","purpose":"marketing","status":"given","expiresAt":"never"`, "expiresAt is not RFC 3339", []string{"marketing"}},
 		{"grant with expiry as a number", `"type":"decision","purpose":"marketing","status":"given","expiresAt":1769904000`, "expiresAt is a number; set timestamp_unit: s", []string{"marketing"}},
 		{"explicit of wrong kind", `"type":"decision","purpose":"marketing","status":"given","explicit":"true"`, "explicit is a string, not a boolean", []string{"marketing"}},
@@ -155,7 +158,7 @@ func TestRequests(t *testing.T) {
 func TestRequestsThatStopNeedNoID(t *testing.T) {
 	d := NewDecoder(DecoderOptions{})
 	for id, wrong := range map[string]string{``: "requestId is missing", `"requestId":7,`: "requestId is a number, not a string",
-		`"requestId":"` + strings.Repeat("r", 513) + `",`: "requestId is longer than 512 bytes"} {
+		`"requestId":"` + strings.Repeat("r", 513) + `",`: "requestId is longer than 512 bytes", `"requestId":"q\n1",`: "requestId has control characters, as a line break"} {
 		for kind := range subject.Import {
 			in := Input{Value: []byte(`{"type":"request","userId":"u1",` + id + `"request":"` + kind.String() + `"}`), Timestamp: testArrival,
 				Source: subject.Position{Topic: "requests", Partition: 3, Offset: 7}}

@@ -169,7 +169,11 @@ func (d *Decoder) decisionTime(in Input, candidates ...field) (at subject.Instan
 		if d.env[f] == nil {
 			continue
 		}
-		if at, wrong = d.instant(d.env[f]); wrong != "" {
+		at, wrong = d.instant(d.env[f])
+		if wrong == "" && at == 0 {
+			wrong = "is that of no date, the start of 1970"
+		}
+		if wrong != "" {
 			return subject.Never, f.String() + " " + wrong
 		}
 		return at, ""

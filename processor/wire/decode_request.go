@@ -144,6 +144,8 @@ func (d *Decoder) requestID() *Reject {
 		return &Reject{Malformed, "requestId is missing"}
 	case len(id) > subject.MaxIDBytes:
 		return &Reject{Malformed, "requestId is longer than " + strconv.Itoa(subject.MaxIDBytes) + " bytes"}
+	case !subject.ValidID(string(id)):
+		return &Reject{Malformed, "requestId has control characters, as a line break"}
 	}
 	d.request.RequestID = string(id)
 	return nil
