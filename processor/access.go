@@ -16,7 +16,7 @@ type AccessDocument = core.AccessDocument
 
 // Access writes everything that is kept about a subject, and with that completes its
 // access request of that id; "": none. Where a crash follows at once the request
-// stays open. The error is a *HandoverError where there is no such request. It waits
+// stays open. The error is a *RequestError where there is no such request. It waits
 // as Lookup does, and what takes time is done in the caller's goroutine.
 func (p *Processor) Access(ctx context.Context, id subject.ID, requestID string) (AccessDocument, error) {
 	s, dossier, err := p.kept(ctx, id, handing{subject.Access, requestID})
@@ -46,15 +46,15 @@ func (p *Processor) Portability(ctx context.Context, id subject.ID, requestID st
 	return portable.Of(s.explainer.Rules(), s.record, dossier, subject.FromTime(p.deps.Now())), nil
 }
 
-// HandoverError: nothing is handed over for a request that is not kept, or that asks
-// for something else.
-type HandoverError struct {
+// RequestError: nothing is done about a request that is not kept, or of which that
+// cannot be.
+type RequestError struct {
 	Kept   bool // there is one of that id
 	detail string
 }
 
 // Error says what there is. It holds nothing of the subject.
-func (e *HandoverError) Error() string { return e.detail }
+func (e *RequestError) Error() string { return e.detail }
 
 // handing is the request that something is handed over for; "": for none.
 type handing struct {
@@ -93,7 +93,7 @@ func (p *Processor) kept(ctx context.Context, id subject.ID, h handing) (s stand
 			continue
 		}
 		found, d, err := loop.handOver(asking, id, h)
-		switch missing := (*HandoverError)(nil); {
+		switch missing := (*RequestError)(nil); {
 		case err == nil:
 			answered, h = true, handing{}
 		case errors.As(err, &missing) && !missing.Kept:
@@ -118,7 +118,7 @@ func (p *Processor) kept(ctx context.Context, id subject.ID, h handing) (s stand
 }
 
 // handOver asks the partition's goroutine for a subject as it stands, and completes
-// its request for that. With a *HandoverError the rest is told, too.
+// its request for that. With a *RequestError the rest is told, too.
 func (p *partition) handOver(ctx context.Context, id subject.ID, h handing) (s standing, d *subject.Dossier, err error) {
 	asked := p.ask(ctx, func(p *partition) {
 		s.explainer, s.clock = p.machine.Engine().Explainer(), p.machine.Clock()
@@ -146,9 +146,11 @@ func (p *partition) completeHanded(o *openDossier, h handing) error {
 	q := o.request(h.requestID)
 	switch {
 	case q == nil:
-		return &HandoverError{false, "no request of this id is kept of this subject, and nothing is handed over for it; one that was just sent may not have been read yet"}
+		return &RequestError{false, "no request of this id is kept of this subject, and nothing is handed over for it; one that was just sent may not have been read yet"}
 	case q.Kind != h.kind:
-		return &HandoverError{true, fmt.Sprintf("the request of this id asks for %s, and this is for %s: nothing is handed over, and it stays as it is", q.Kind, h.kind)}
+		return &RequestError{true, fmt.Sprintf("the request of this id asks for %s, and this is for %s: nothing is handed over, and it stays as it is", q.Kind, h.kind)}
+	case q.Status == subject.Failed:
+		return &RequestError{true, "the request of this id was refused: nothing is handed over for it"}
 	case !q.Status.IsOpen():
 		return nil
 	}

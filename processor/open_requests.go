@@ -12,7 +12,7 @@ import (
 type RequestInfo struct {
 	subject.RequestState
 	Partition int32
-	Due       subject.Instant // a calendar month after it was received (GDPR article 12(3))
+	Due       subject.Instant // a calendar month after it was received (GDPR article 12(3)), or as extended
 }
 
 // Requests lists the requests that are kept in the partitions of this instance, the
@@ -36,7 +36,7 @@ func (p *Processor) Requests(ctx context.Context) (all []RequestInfo, complete b
 }
 
 func (p *partition) infoOf(s subject.RequestState) RequestInfo {
-	return RequestInfo{s, p.id, RequestDue(s.Received)}
+	return RequestInfo{s, p.id, dueOf(&s)}
 }
 
 func (p *partition) listRequests() (all []RequestInfo) {

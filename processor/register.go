@@ -117,7 +117,7 @@ func isErasing(s subject.RequestState) bool {
 
 // isAwaiting reports whether a request waits for the clock to come to it.
 func isAwaiting(s subject.RequestState) bool {
-	return s.Kind != subject.Erase && s.Status == subject.InProgress
+	return (s.Kind == subject.Rectify || s.Kind == subject.Unrestrict) && s.Status == subject.InProgress
 }
 
 func firstAwaited(requests []subject.RequestState) subject.Instant {
@@ -152,13 +152,14 @@ func (g *register) open() (keys []state.Key) {
 	return keys
 }
 
-// oldestOpen is when the oldest open request was received, Never if none is open.
+// oldestOpen is when the oldest open request was received, Never if none is open; one
+// that was given more time counts as received so much later.
 func (g *register) oldestOpen() subject.Instant {
 	oldest := subject.Never
 	for _, all := range g.requests {
 		for _, s := range all {
 			if s.Status.IsOpen() {
-				oldest = min(oldest, s.Received)
+				oldest = min(oldest, s.Received+dueOf(&s)-RequestDue(s.Received))
 			}
 		}
 	}

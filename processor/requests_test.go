@@ -324,7 +324,7 @@ func TestHandedOverForTheRightRequest(t *testing.T) {
 		kept      bool
 	}{{"q-1", true}, {"q-2", false}, {"q-3", false}} {
 		doc, err := r.processor.Access(background(t), u1, c.requestID)
-		var none *HandoverError
+		var none *RequestError
 		if !errors.As(err, &none) || none.Kept != c.kept || doc.UserID != "" {
 			t.Errorf("%s: %v, %+v", c.requestID, err, doc)
 		}

@@ -16,18 +16,19 @@ const dossierBit = 0x80
 // The format of a dossier, version 1, in the terms of a record's:
 //
 //	version byte | flags byte | id
-//	uvarint n, then n requests: head byte | request id | time Effective, Received, Done | detail
+//	uvarint n, then n requests: head byte | request id | time Effective, Received, Done | detail [| time Extended]
 //	uvarint Dropped
 //	uvarint n, then n proofs: head byte | purpose | time Time, Arrival, Expires
 //	    | notice version | method | record id | source's topic, uvarint partition, uvarint offset
 //
 // Times count from 0. Of the flags there are flagAnonymous and the unit. A request's
-// head is its kind and, moved up, its status; a proof's its status and whether it
-// is explicit.
+// head is its kind and, moved up, its status, and whether Extended follows; a proof's
+// its status and whether it is explicit.
 const (
 	flagsDossier         = flagAnonymous | flagUnitMask
 	requestStatusShift   = 3
 	requestKindMask      = 1<<requestStatusShift - 1
+	requestExtended      = 1 << 7
 	proofExplicit        = 1 << 3
 	minDossierEntryBytes = 6 // of a request; a proof takes more
 )
@@ -72,6 +73,7 @@ func dossierUnit(d *subject.Dossier) int {
 		u.see(q.Effective)
 		u.see(q.Received)
 		u.see(q.Done)
+		u.see(q.Extended)
 	}
 	for i := range d.Proofs {
 		p := &d.Proofs[i]
@@ -84,12 +86,19 @@ func dossierUnit(d *subject.Dossier) int {
 
 func (e *encoder) request(q *subject.RequestState) {
 	mustFit(q.Kind < subject.RequestKinds && q.Status < subject.RequestStatuses)
-	e.b = append(e.b, byte(q.Kind)|byte(q.Status)<<requestStatusShift)
+	head := byte(q.Kind) | byte(q.Status)<<requestStatusShift
+	if q.Extended != 0 {
+		head |= requestExtended
+	}
+	e.b = append(e.b, head)
 	e.text(q.RequestID)
 	e.time(q.Effective)
 	e.time(q.Received)
 	e.time(q.Done)
 	e.text(q.Detail)
+	if q.Extended != 0 {
+		e.time(q.Extended)
+	}
 }
 
 func (e *encoder) proof(p *subject.Proof) {
@@ -155,11 +164,15 @@ func (d *Decoder) string() string { return string(d.bytes()) }
 
 func (d *Decoder) request() subject.RequestState {
 	head := d.byte()
-	q := subject.RequestState{Kind: subject.RequestKind(head & requestKindMask), Status: subject.RequestStatus(head >> requestStatusShift)}
+	q := subject.RequestState{Kind: subject.RequestKind(head & requestKindMask), Status: subject.RequestStatus(head &^ requestExtended >> requestStatusShift)}
 	d.require(q.Kind < subject.RequestKinds && q.Status < subject.RequestStatuses)
 	q.RequestID = d.string()
 	q.Effective, q.Received, q.Done = d.time(), d.time(), d.time()
 	q.Detail = d.string()
+	if head&requestExtended != 0 {
+		q.Extended = d.time()
+		d.require(q.Extended != 0)
+	}
 	return q
 }
 

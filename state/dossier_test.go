@@ -40,7 +40,7 @@ func randomDossier(rng *rand.Rand) *subject.Dossier {
 	}
 	for range rng.IntN(3) {
 		d.Requests = append(d.Requests, subject.RequestState{RequestID: g.text(), Kind: subject.RequestKind(rng.IntN(int(subject.RequestKinds))),
-			Status: subject.RequestStatus(rng.IntN(int(subject.RequestStatuses))), Effective: g.time(), Received: g.time(), Done: g.time(), Detail: g.text()})
+			Status: subject.RequestStatus(rng.IntN(int(subject.RequestStatuses))), Effective: g.time(), Received: g.time(), Done: g.time(), Extended: subject.Instant(rng.IntN(2)) * g.time(), Detail: g.text()})
 	}
 	return d
 }

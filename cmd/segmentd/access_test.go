@@ -100,6 +100,8 @@ var mayAsk = []struct{ page, roles, path, body string }{
 	{"POST /v1/requests", "privacy", "/v1/requests", `{"userId":"u1","request":"erase","requestId":"r-1","ticket":"T-1"}`},
 	{"GET /v1/requests/{requestId}", "privacy", "/v1/requests/r-1?userId=u1", ""},
 	{"POST /v1/subjects/request", "privacy", "/v1/subjects/request", `{"userId":"u1","requestId":"r-1"}`},
+	{"POST /v1/subjects/request/extend", "privacy", "/v1/subjects/request/extend", `{"userId":"u1","requestId":"r-0","reason":"much of it"}`},
+	{"POST /v1/subjects/request/refuse", "privacy", "/v1/subjects/request/refuse", `{"userId":"u1","requestId":"r-0","reason":"excessive"}`},
 	{"POST /v1/decisions", "privacy", "/v1/decisions", `{"userId":"u1","purpose":"marketing","status":"objected"}`},
 	{"GET /v1/status", "reader privacy operator", "/v1/status", ""},
 	{"POST /v1/admin/reload", "operator", "/v1/admin/reload", ""},
@@ -259,7 +261,7 @@ func (m *matrix) listed() {
 	}
 	for page, n := range m.asked {
 		path := page[strings.Index(page, "/"):]
-		act := strings.Contains(path, "/admin/") || strings.Contains(path, "pprof") || sends[page] > 0
+		act := strings.Contains(path, "/admin/") || strings.Contains(path, "pprof") || strings.Contains(path, "/subjects/request/") || sends[page] > 0
 		if act || strings.Contains(path, "/subjects/") || strings.HasSuffix(path, "{requestId}") || strings.HasSuffix(path, "/results") {
 			want[path] = n
 		}

@@ -33,6 +33,8 @@ func subjectActions() []subjectAction {
 		{"rectify", "USER", "correct traits of USER (article 16): --trait, --traits", append([]string{"trait", "traits"}, sentFlags...), subjectRectify},
 		{"restrict", "USER", "process nothing of USER, and delete nothing (article 18)", sentFlags, subjectRestrict},
 		{"unrestrict", "USER", "lift the restriction (article 18(3))", sentFlags, subjectUnrestrict},
+		{"extend", "USER", "give an access or portability request more time (article 12(3)): --request-id, --reason, --until", []string{"request-id", "reason", "until"}, subjectExtend},
+		{"refuse", "USER", "refuse one (article 12(4)): --request-id, --reason", []string{"request-id", "reason"}, subjectRefuse},
 		{"object", "USER", "end a purpose that USER objects to (article 21): --purpose", []string{"purpose", "timestamp"}, subjectObject},
 	}
 }
@@ -48,13 +50,15 @@ type subjectFlags struct {
 	traits    *[]string
 	file      *string
 	purpose   *string
+	reason    *string
+	until     *string
 	output    *string
 }
 
 // actionFlags are those that only some actions take; sentFlags those of what is sent
 // to the requests topic.
 var (
-	actionFlags = []string{"request-id", "timestamp", "wait", "trait", "traits", "purpose"}
+	actionFlags = []string{"request-id", "timestamp", "wait", "trait", "traits", "purpose", "reason", "until"}
 	sentFlags   = []string{"request-id", "timestamp", "wait"}
 )
 
@@ -63,12 +67,14 @@ func addSubjectFlags(fs *pflag.FlagSet) *subjectFlags {
 		at:        addAskFlags(fs),
 		idType:    fs.String("id-type", "userId", "userId or anonymousId"),
 		ticket:    fs.String("ticket", "", "`name` of what this is for, as your case's number; the audit log has it"),
-		requestID: fs.String("request-id", "", "`id` of the request: of access that which is answered, else one of yours (default a new one)"),
+		requestID: fs.String("request-id", "", "`id` of the request: of access, portability, extend and refuse that which it is about, else one of yours (default a new one)"),
 		timestamp: fs.String("timestamp", "", "`when` it was asked for, as 2027-01-31T00:00:00Z (default now)"),
 		wait:      fs.Duration("wait", 0, "wait until it is done, no longer than `so long`"),
 		traits:    fs.StringArray("trait", nil, "`key=JSON`, a trait as it is right, null to remove it; may be repeated"),
 		file:      fs.String("traits", "", "JSON `file` of an object of traits as they are right"),
 		purpose:   fs.String("purpose", "", "`key` of the purpose"),
+		reason:    fs.String("reason", "", "`why`, as the subject is told; no personal data, as it is kept with the request"),
+		until:     fs.String("until", "", "`when` it is due then, as 2027-01-31T00:00:00Z (default three months after it was received, the most there is)"),
 		output:    fs.String("output", "text", "text or json; of documents access alone has a text, where it is asked for"),
 	}
 	fs.Lookup("wait").NoOptDefVal = "2h"
@@ -93,7 +99,7 @@ func subjectHelp() string {
 		fmt.Fprintf(&b, "  %-25s %s\n", a.name+" "+a.args, a.summary)
 	}
 	b.WriteString(`
-All but access, portability, receipt and object are sent to the requests topic, as --request-id, and how far they are is told; with
+All but access, portability, receipt, extend, refuse and object are sent to the requests topic, as --request-id, and how far they are is told; with
 --wait (or --wait=10m) once they are done. An erasure is done when the files have nothing of USER any more. A repeat with
 the same --request-id and --timestamp changes nothing. Documents are JSON; 'access USER --output text' is one to read.
 

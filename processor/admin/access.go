@@ -2,10 +2,8 @@ package admin
 
 import (
 	"context"
-	"errors"
 	"net/http"
 
-	"github.com/segmentd/segmentd/processor"
 	"github.com/segmentd/segmentd/state/subject"
 )
 
@@ -54,15 +52,9 @@ func (s *Server) handOver(w http.ResponseWriter, r *http.Request, q accessQuery,
 	}
 	s.about(r, id)
 	doc, err := of(r.Context(), id, q.requestID)
-	var none *processor.HandoverError
-	switch {
-	case errors.As(err, &none) && none.Kept:
-		problem(w, http.StatusConflict, none.Error())
-	case errors.As(err, &none):
-		problem(w, http.StatusNotFound, none.Error())
-	case err != nil:
-		s.lookupProblem(w, r, err)
-	default:
-		writeJSON(w, http.StatusOK, "application/json", doc)
+	if err != nil {
+		s.requestProblem(w, r, err)
+		return
 	}
+	writeJSON(w, http.StatusOK, "application/json", doc)
 }

@@ -37,6 +37,8 @@ type Processor interface {
 	Consents(ctx context.Context, id subject.ID) (processor.Consents, error)
 	Access(ctx context.Context, id subject.ID, requestID string) (processor.AccessDocument, error)
 	Request(ctx context.Context, id subject.ID, requestID string) (info processor.RequestInfo, found bool, err error)
+	Extend(ctx context.Context, id subject.ID, requestID, reason string, until subject.Instant) (processor.RequestInfo, error)
+	Refuse(ctx context.Context, id subject.ID, requestID, reason string) (processor.RequestInfo, error)
 	Submit(ctx context.Context, s processor.Submission) error
 	Requests(ctx context.Context) (all []processor.RequestInfo, complete bool)
 	FindRequest(ctx context.Context, requestID string) (found *processor.FoundRequest, complete bool, err error)

@@ -55,6 +55,8 @@ func (s *Server) pages(cfg Config) []page {
 		{pattern: "POST /v1/requests", scope: access.Requests, subject: true, act: true, ticketed: true, serve: s.requestPosted},
 		{pattern: "GET /v1/requests/{requestId}", scope: access.Requests, subject: true, serve: s.request},
 		{pattern: "POST /v1/subjects/request", scope: access.Requests, subject: true, serve: s.requestLookup},
+		{pattern: "POST /v1/subjects/request/extend", scope: access.Requests, subject: true, act: true, serve: s.extended},
+		{pattern: "POST /v1/subjects/request/refuse", scope: access.Requests, subject: true, act: true, serve: s.refused},
 		{pattern: "POST /v1/decisions", scope: access.Requests, subject: true, act: true, serve: s.decisionPosted},
 		{pattern: "GET /v1/status", scope: access.Service, serve: s.status},
 		{pattern: "POST /v1/admin/reload", scope: access.Administration, act: true, serve: s.reload},
@@ -144,5 +146,5 @@ func unmatched(mux *http.ServeMux) http.HandlerFunc {
 
 func notFound(w http.ResponseWriter) {
 	problem(w, http.StatusNotFound, "there is no such page; see GET /v1/segments, /v1/requests, /v1/status, /v1/subjects/{id}, /v1/subjects/{id}/explain, /v1/subjects/{id}/access, /v1/subjects/{id}/portability, /v1/subjects/{id}/receipt, /v1/requests/{requestId}, /metrics, /livez, /readyz, "+
-		"and POST /v1/subjects/lookup, /v1/subjects/explain, /v1/subjects/access, /v1/subjects/portability, /v1/subjects/import, /v1/subjects/receipt, /v1/subjects/request, /v1/requests, /v1/decisions, /v1/admin/{pause,resume,reload}; /opendsr/v2/discovery says what is spoken of OpenDSR")
+		"and POST /v1/subjects/lookup, /v1/subjects/explain, /v1/subjects/access, /v1/subjects/portability, /v1/subjects/import, /v1/subjects/receipt, /v1/subjects/request, /v1/subjects/request/{extend,refuse}, /v1/requests, /v1/decisions, /v1/admin/{pause,resume,reload}; /opendsr/v2/discovery says what is spoken of OpenDSR")
 }

@@ -62,6 +62,7 @@ type SubjectRequest struct {
 	Effective string `json:"effective,omitempty"`
 	Received  string `json:"received,omitempty"`
 	Done      string `json:"done,omitempty"`
+	Extended  string `json:"extendedUntil,omitempty"`
 	Detail    string `json:"detail,omitempty"`
 }
 
@@ -141,7 +142,7 @@ func (x *Explainer) Access(r *subject.Record, d *subject.Dossier, at subject.Ins
 		doc.Decisions = append(doc.Decisions, decisionJSON(&d.Proofs[i]))
 	}
 	for _, s := range d.Requests {
-		doc.Requests = append(doc.Requests, SubjectRequest{s.RequestID, s.Kind.String(), s.Status.String(), instantText(s.Effective), instantText(s.Received), instantText(s.Done), s.Detail})
+		doc.Requests = append(doc.Requests, SubjectRequest{s.RequestID, s.Kind.String(), s.Status.String(), instantText(s.Effective), instantText(s.Received), instantText(s.Done), extended(&s), s.Detail})
 	}
 	if r.Held != (subject.Held{}) {
 		doc.OldInputs = &OldInputs{instantText(r.Held.Since), instantText(r.Held.Until)}
@@ -152,6 +153,14 @@ func (x *Explainer) Access(r *subject.Record, d *subject.Dossier, at subject.Ins
 		doc.New = x.accessPurposes(r.Shadow, at)
 	}
 	return doc
+}
+
+// extended is until when a request was given more time; "": it was not.
+func extended(s *subject.RequestState) string {
+	if s.Extended == 0 {
+		return ""
+	}
+	return instantText(s.Extended)
 }
 
 // dpvStates are the Data Privacy Vocabulary's words for statuses of consent.

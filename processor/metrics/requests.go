@@ -25,18 +25,18 @@ func (m *Metrics) defineRights(d *definer) {
 	r.received = map[string]subject.Instant{}
 	v := d.gauges(Description{Name: "requests", Labels: []Label{{"kind", names(subject.RequestKinds)}, {"status", names(subject.RequestStatuses)}},
 		Help: "Requests of data subjects that are kept, of the partitions this instance owns, by kind and by how far they are.",
-		Note: "`received` and `in_progress` are open. An `access` or `portability` stays `received` until somebody hands it over; an `erase` is `in_progress` until it is gone from the files."})
+		Note: "`received` and `in_progress` are open. An `access` or `portability` stays `received` until somebody hands it over; an `erase` is `in_progress` until it is gone from the files, a `rectify` or `unrestrict` until it is in force, an `access` or `portability` that was given more time until it is handed over."})
 	for k := range r.requests {
 		for s := range r.requests[k] {
 			r.requests[k][s] = v.WithLabelValues(subject.RequestKind(k).String(), subject.RequestStatus(s).String())
 		}
 	}
 	r.misunderstood = d.counter(Description{Name: "requests_misunderstood_total",
-		Help: "Requests to erase or restrict that are in force although something about them is wrong, such as a missing requestId.",
+		Help: "Requests that are done although something about their requestId is wrong: it cannot be read, of one to erase or restrict, or it is that of another request.",
 		Note: "Nobody can be answered under the id that they came with: fix the sender. What cannot be read at all is in segmentd_rejected_total."})
 	r.oldest = d.gauge(Description{Name: "oldest_open_request_timestamp_seconds",
 		Help: "When the oldest open request of a data subject was received, of the partitions this instance owns; 0 if none is open.",
-		Note: "GDPR article 12(3) gives one month from then. The least over all instances that is not 0 counts."})
+		Note: "GDPR article 12(3) gives one month from then; a request that was given more time counts as received so much later. The least over all instances that is not 0 counts."})
 	r.expiring = d.gauges(Description{Name: "decisions_expiring", Labels: []Label{{"purpose", nil}},
 		Help: "Consents that end by themselves within 30 days, of the partitions this instance owns, by purpose, as of the partition's clock.",
 		Note: "Their subjects leave the purpose's segments then: ask them again in time. Of a purpose without an end it stays 0."})

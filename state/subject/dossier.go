@@ -44,5 +44,6 @@ type RequestState struct {
 	Effective Instant
 	Received  Instant // the broker's timestamp, else the effective instant: the month of article 12(3) runs from it
 	Done      Instant // when it was completed or had failed; Never
+	Extended  Instant // until when it was given more time; 0: it was not
 	Detail    string  // for who asked; no personal data
 }
