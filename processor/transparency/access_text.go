@@ -95,7 +95,7 @@ func (a *Access) requests() (items []string) {
 			detail = strings.Join(receipt.Lines(), "\n  - ")
 		}
 		items = append(items, q.Request+", number "+q.RequestID+": "+strings.ReplaceAll(q.Status, "_", " ")+dated(", as of ", q.Effective)+dated(", received ", q.Received)+
-			dated(", done ", q.Done)+dated("; ", detail))
+			dated(", done ", q.Done)+dated(", more time until ", q.Extended)+dated("; ", detail))
 	}
 	return items
 }
