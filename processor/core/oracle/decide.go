@@ -90,8 +90,5 @@ func (s *simulation) stamp(c Change, p *pass) stamped {
 		return stamped{Change: c, input: s.current, at: p.at}
 	}
 	first := sort.Search(len(s.clocks), func(i int) bool { return s.clocks[i] > p.at })
-	if s.began {
-		first = max(first, s.current+1)
-	}
-	return stamped{Change: c, input: first, timer: true, at: p.at}
+	return stamped{Change: c, input: max(first, s.current+1), timer: true, at: p.at}
 }

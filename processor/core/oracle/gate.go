@@ -14,7 +14,7 @@ type standing struct {
 	*purpose
 	decisions  []*decision
 	erased     subject.Instant // the newest erasure; LongAgo: none
-	opened     bool            // the subject has had an input
+	opened     bool            // the subject has had an input, or its age will tell
 	basis      period          // as of the last settlement
 	period                     // in which the subject is known: its basis holds, and it is of age
 	events     []*event        // by (timestamp, order of application)

@@ -172,7 +172,8 @@ func (s *simulation) resume(was bool, at subject.Instant) {
 	s.decide(pass{at: at, lifted: true, ripened: s.ripen(at)})
 }
 
-// rectify is an identify that opens nothing, is never a duplicate nor narrowed, and
+// rectify is an identify that opens nothing (though where a minimum age alone is
+// asked for, a birthdate makes its subject known), is never a duplicate nor narrowed, and
 // is taken while the subject is restricted.
 func (s *simulation) rectify(e *event) {
 	p := pass{at: max(e.at, s.clock), reason: "rectified"}

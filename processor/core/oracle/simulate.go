@@ -40,6 +40,10 @@ func newSimulation(set *ruleSet, opts Options, clocks []subject.Instant, id subj
 		wakes: make([]wakes, len(set.segments)+1), memory: newMemory(set), rights: rights{erased: subject.LongAgo}}
 	for _, p := range set.purposes {
 		st := &standing{purpose: p, erased: subject.LongAgo}
+		if p.minAge > 0 && !p.consent {
+			st.opened = true
+			st.settle(s.clock)
+		}
 		if p.assumed {
 			st.decisions = []*decision{{purpose: p, status: "given", explicit: true, key: subject.LongAgo, expires: subject.Never}}
 		}
@@ -211,7 +215,7 @@ func (s *simulation) touches(e *event, p *standing) bool {
 }
 
 // open makes the subject known, at its first input, for the purposes that need
-// no decision, and returns those for which it is.
+// no decision, and returns those for which it is since.
 func (s *simulation) open(at subject.Instant) (opened []*standing) {
 	if s.began {
 		return nil
@@ -221,8 +225,9 @@ func (s *simulation) open(at subject.Instant) (opened []*standing) {
 		s.wakeOnGrid()
 	}
 	for _, p := range s.purposes {
+		was := p.known
 		p.opened = true
-		if s.settle(p, at); p.known {
+		if s.settle(p, at); p.known && !was {
 			opened = append(opened, p)
 		}
 	}
