@@ -78,7 +78,7 @@ KAFKA_TESTS = $(GO) test -count=1 -p 1 -timeout 20m ./processor/kafka ./processo
 
 .PHONY: mutants
 mutants: ## Plant bugs in the evaluation and in the pipeline one after the other, and see that the tests catch each (minutes).
-	$(GO) test ./processor/core ./processor -p 1 -count=1 -v -timeout 60m -run '^TestMutants$$' -mutants
+	$(GO) test ./processor/core ./processor -p 1 -count=1 -v -timeout 60m -run '^TestMutants' -mutants
 
 .PHONY: bench
 bench: ## Run the benchmarks (BENCH=regexp picks some).
@@ -91,6 +91,10 @@ bench-e2e: ## Measure the whole process on the embedded broker (LOAD="-load-subj
 .PHONY: bench-erasure
 bench-erasure: ## Measure 2,000 erasures in a minute of 1,000,000 subjects under half load (LOAD="-load-subjects 100000" for fewer); minutes.
 	$(GO) test ./cmd/segmentd -count=1 -timeout 60m -run '^TestErasureLoad$$' -v -erasures 2000 -load-subjects 1000000 $(LOAD)
+
+.PHONY: bench-privacy
+bench-privacy: ## Measure what asking for consent costs, against a build that asks nobody, in turn (LOAD="-load-subjects 1000000 -load-rate 15000"); minutes.
+	$(GO) test ./cmd/segmentd -count=1 -timeout 150m -run '^TestPrivacyCost$$' -v -load-privacy $(LOAD)
 
 .PHONY: live
 live: ## Keep a simulated shop open for LIVE (10m) under kill -9, delays and hung transactions, and compare with a replay.

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/segmentd/segmentd/processor/consent"
 	"github.com/segmentd/segmentd/processor/stream"
 	"github.com/segmentd/segmentd/processor/wire"
 	"github.com/segmentd/segmentd/rules"
@@ -50,6 +51,9 @@ func New(cfg Config, deps Deps) (*Processor, error) {
 	deps, err := deps.withDefaults()
 	if err != nil {
 		return nil, err
+	}
+	if !consent.Gated {
+		cfg.Inputs = slices.DeleteFunc(slices.Clone(cfg.Inputs), func(in Input) bool { return in.Kind != wire.Events })
 	}
 	if cfg.Group == "" || cfg.Partitions < 1 || len(cfg.Inputs) == 0 {
 		return nil, errors.New("a processor needs a group, partitions and inputs")

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"strings"
 
 	"github.com/spf13/pflag"
 
 	"github.com/segmentd/segmentd/config"
 	"github.com/segmentd/segmentd/processor"
+	"github.com/segmentd/segmentd/processor/consent"
 	"github.com/segmentd/segmentd/state"
 )
 
@@ -96,6 +98,10 @@ func run(ctx context.Context, args []string, std streams) int {
 		return exitOK
 	case "help", "--help", "-h":
 		return help(args[1:], std)
+	}
+	if err := mayRun(consent.Gated, os.Getenv); err != nil {
+		fmt.Fprintf(std.err, "segmentd: %v\n", err)
+		return status(err)
 	}
 	for _, c := range commands() {
 		if c.name == args[0] {

@@ -128,11 +128,11 @@ func (c *crash) config(processing string) string {
 		crashGroup, c.dir, c.dir, processing)
 }
 
-// buildBinary builds segmentd into a directory.
-func buildBinary(t *testing.T, dir string) string {
+// buildBinary builds segmentd into a directory, with build tags if any.
+func buildBinary(t *testing.T, dir string, tags ...string) string {
 	t.Helper()
 	bin := filepath.Join(dir, "segmentd")
-	build := exec.Command("go", "build", "-o", bin, ".")
+	build := exec.Command("go", "build", "-tags", strings.Join(tags, ","), "-o", bin, ".")
 	build.Stderr = os.Stderr
 	if err := build.Run(); err != nil {
 		t.Fatal(err)

@@ -97,7 +97,7 @@ func newDelayed(t *testing.T, seed uint64, delays kafkatest.Delays, instances in
 	if set == nil {
 		t.Fatal(problems)
 	}
-	r := prepareRig(t)
+	r := prepareRig(t, buildBinary(t, t.TempDir()))
 	r.partitions = max(r.partitions, 6)
 	broker, reach := kafkatest.StartDelayed(t, delays)
 	r.real = broker.Real()

@@ -171,21 +171,23 @@ func newRig(t *testing.T) *rig { return newRigWith(t, load.Rules(*loadSegments))
 // newRigWith returns a rig with a rule file, on the real broker or on one that is
 // a process of its own.
 func newRigWith(t *testing.T, ruleFile string) *rig {
-	r := prepareRig(t)
-	brokers := kafkatest.Real(t)
+	return prepareRig(t, buildBinary(t, t.TempDir())).on(ruleFile)
+}
+
+// on gives a rig rules and a broker.
+func (r *rig) on(ruleFile string) *rig {
+	brokers := kafkatest.Real(r.t)
 	if r.real = len(brokers) > 0; !r.real {
-		brokers = []string{freeAddress(t)}
+		brokers = []string{freeAddress(r.t)}
 		r.start("broker", "--data", filepath.Join(r.dir, "broker"), "--listen", brokers[0])
 	}
 	r.configure(ruleFile, brokers, brokers)
 	return r
 }
 
-// prepareRig builds the binary.
-func prepareRig(t *testing.T) *rig {
-	r := &rig{t: t, dir: t.TempDir(), http: freeAddress(t), partitions: int32(*loadPartitions), source: load.NewSource(1, *loadSubjects, *loadSkew)}
-	r.bin = buildBinary(t, r.dir)
-	return r
+// prepareRig is a rig of a binary that has nothing yet.
+func prepareRig(t *testing.T, bin string) *rig {
+	return &rig{t: t, dir: t.TempDir(), bin: bin, http: freeAddress(t), partitions: int32(*loadPartitions), source: load.NewSource(1, *loadSubjects, *loadSkew)}
 }
 
 // configure writes rules and configuration, connects and makes the topics. The
@@ -423,27 +425,31 @@ func sizeOf(dir, part string) (sum int64) {
 // the time from the instant at which an event was due to be sent until the
 // change it caused is read.
 func (r *rig) latency(rate float64, length time.Duration) {
+	all, late := r.latencies(rate, length)
+	at := func(q float64) time.Duration { return quantile(all, q) }
+	r.t.Logf("latency         p50 %s, p90 %s, p99 %s, max %s at %.0f events/s for %s (%d changes; generator at most %s late)",
+		at(0.5), at(0.9), at(0.99), at(1), rate, length, len(all), late.Round(time.Millisecond))
+}
+
+// latencies are those that latency tells, sorted, at least one, and how late the
+// generator was at most.
+func (r *rig) latencies(rate float64, length time.Duration) (all []time.Duration, late time.Duration) {
 	ctx, stop := context.WithCancel(context.Background())
 	var group sync.WaitGroup
-	var all []time.Duration
 	group.Add(1)
 	go func() {
 		defer group.Done()
 		r.readLatencies(ctx, func(d time.Duration) { all = append(all, d) })
 	}()
-	var late time.Duration
 	r.drive(ctx, rate, length, func(d time.Duration) { late = max(late, d) })
 	<-time.After(2 * time.Second)
 	stop()
 	group.Wait()
 	if len(all) == 0 {
-		r.t.Error("no change was read")
-		return
+		r.t.Fatal("no change was read")
 	}
 	slices.Sort(all)
-	at := func(q float64) time.Duration { return quantile(all, q) }
-	r.t.Logf("latency         p50 %s, p90 %s, p99 %s, max %s at %.0f events/s for %s (%d changes; generator at most %s late)",
-		at(0.5), at(0.9), at(0.99), at(1), rate, length, len(all), late.Round(time.Millisecond))
+	return all, late
 }
 
 // quantile is a value of sorted ones, which must not be none.

@@ -68,7 +68,7 @@ var layers = map[string]layer{
 	// The input of the load benchmark.
 	"cmd/segmentd/internal/load": {},
 	// The partition loop.
-	"processor": {own: []string{"processor/core", "processor/metrics", "processor/portable", "processor/stream", "processor/wire", "rules", "state", "state/subject"}},
+	"processor": {own: []string{"processor/consent", "processor/core", "processor/metrics", "processor/portable", "processor/stream", "processor/wire", "rules", "state", "state/subject"}},
 	// Only tests import these three. The oracle shares no code with the engine.
 	"processor/core/oracle": {own: []string{"state/subject"}, heavy: []string{"cel", "yaml"}},
 	"processor/core/cdnow":  {own: []string{"state/subject"}},

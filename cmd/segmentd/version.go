@@ -17,7 +17,7 @@ func versionLine() string {
 	if r != "" {
 		line += " (" + r + ")"
 	}
-	return line + " " + runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH
+	return line + " " + runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH + gateLine()
 }
 
 // buildVersion falls back to what the Go tool recorded.

@@ -73,9 +73,10 @@ func New(set *rules.Set, cfg Config) *Engine {
 	e := &Engine{set: set, cfg: cfg, exits: subject.LongAgo, outputs: outputsOf(set), marks: newMarks(len(set.Segments)), admits: make([]bool, len(set.Purposes))}
 	for i := range set.Purposes {
 		p := &set.Purposes[i]
-		e.policies = append(e.policies, PolicyOf(p))
+		policy := PolicyOf(p)
+		e.policies = append(e.policies, policy)
 		e.timed = append(e.timed, timedSegments(set, p))
-		e.opens = append(e.opens, !p.Basis.NeedsConsent() && p.MinAge == 0)
+		e.opens = append(e.opens, !policy.NeedsConsent && p.MinAge == 0)
 		e.opensAny = e.opensAny || e.opens[i]
 	}
 	return e
@@ -83,6 +84,9 @@ func New(set *rules.Set, cfg Config) *Engine {
 
 // PolicyOf returns what a purpose demands of decisions.
 func PolicyOf(p *rules.Purpose) consent.Policy {
+	if !consent.Gated {
+		return consent.Policy{}
+	}
 	return consent.Policy{
 		NeedsConsent:     p.Basis.NeedsConsent(),
 		NeedsExplicit:    p.Basis == rules.ExplicitConsent,

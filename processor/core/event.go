@@ -163,6 +163,9 @@ func (e *Engine) reads(purpose int, ev *subject.Event) bool {
 }
 
 func (e *Engine) judgePurpose(r *subject.Record, ev *subject.Event, purpose int) subject.Outcome {
+	if !consent.Gated {
+		return subject.Admitted
+	}
 	p := e.stateOf(r, purpose)
 	if p == nil {
 		switch p = &e.nobody; {
