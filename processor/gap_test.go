@@ -17,7 +17,7 @@ import (
 // onPartition is a subject of a partition.
 func (l *lab) onPartition(id int32) string {
 	for i := 0; ; i++ {
-		if name := fmt.Sprint("s", i); l.of(name) == id {
+		if name := fmt.Sprint("subject", i); l.of(name) == id {
 			return name
 		}
 	}

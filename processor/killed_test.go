@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -124,6 +125,7 @@ func (l *lab) kill(v victim) {
 	var log strings.Builder
 	child.Stdout, child.Stderr = &log, &log
 	err = child.Run()
+	heard.Hear("the log of a victim", []byte(log.String()))
 	status, _ := child.ProcessState.Sys().(syscall.WaitStatus)
 	if ctx.Err() != nil || !status.Signaled() || status.Signal() != syscall.SIGKILL {
 		l.t.Fatalf("it was not killed at %q (%d): %v\n%s", v.Point, v.Nth, err, log.String())
@@ -147,8 +149,8 @@ func (v *victim) run() error {
 		return err
 	}
 	k := &killer{point: v.Point, left: v.Nth}
-	log := &logBuffer{}
-	store, err := state.Open(v.Data, state.Options{Group: "shop", Secret: []byte(secret), WriteDelay: 10 * time.Millisecond, Logger: log.logger(),
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	store, err := state.Open(v.Data, state.Options{Group: "shop", Secret: []byte(secret), WriteDelay: 10 * time.Millisecond, Logger: log,
 		Reached: func(s state.Step) { k.reached("image " + string(s)) }})
 	if err != nil {
 		return err
@@ -160,7 +162,7 @@ func (v *victim) run() error {
 	if set == nil {
 		return fmt.Errorf("%v", problems)
 	}
-	p, err := New(cfg, Deps{Rules: set, Store: store, Secret: store.Fingerprint(), Fetcher: killingFetcher{client, k}, Bounds: l.bounds, Logger: log.logger(),
+	p, err := New(cfg, Deps{Rules: set, Store: store, Secret: store.Fingerprint(), Fetcher: killingFetcher{client, k}, Bounds: l.bounds, Logger: log,
 		Now: func() time.Time { return v.Now },
 		Transactor: func(id string) stream.Transactor {
 			return killingTransactor{client.NewTransactor(kafka.TransactorConfig{TransactionalID: id, Compression: kafka.Zstd}), k}
@@ -171,7 +173,7 @@ func (v *victim) run() error {
 	l.cfg = cfg
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	return fmt.Errorf("not killed: %w\n%s", p.Run(ctx, l.generation()), log.String())
+	return fmt.Errorf("not killed: %w", p.Run(ctx, l.generation()))
 }
 
 // killer ends the process at its point.

@@ -318,7 +318,7 @@ func TestPartitionsThatStayAreNotCounted(t *testing.T) {
 	}
 	r.cancel()
 	<-r.done
-	l.produce(given("newcomer", "marketing", ago(time.Hour)), track("newcomer", "Order Completed", "new", ago(time.Hour)))
+	l.produce(given("latecomer", "marketing", ago(time.Hour)), track("latecomer", "Order Completed", "new", ago(time.Hour)))
 	l.elsewhere(1)
 	if counted, sizes := again(); counted <= 0 || sizes["buyer"] == 0 {
 		t.Errorf("%d subjects were counted after another owner: %v", counted, sizes)

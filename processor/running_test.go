@@ -138,8 +138,21 @@ func (r *running) end() error {
 		r.cancel()
 		<-r.done
 		r.err = errors.Join(r.err, r.store.Close())
+		hearMetrics(r.metrics)
+		heard.Hear("errors", fmt.Append(nil, r.err, "\n"))
 	}
 	return r.err
+}
+
+// hearMetrics hears the values of all labels.
+func hearMetrics(m *metrics.Metrics) {
+	families, err := m.Gatherer().Gather()
+	heard.Hear("errors", fmt.Append(nil, err, "\n"))
+	for _, f := range families {
+		for _, series := range f.GetMetric() {
+			heard.Hear("metrics", fmt.Appendf(nil, "%s %v\n", f.GetName(), series.GetLabel()))
+		}
+	}
 }
 
 // stop ends the processor in order.

@@ -143,7 +143,7 @@ func sendCanaries(t *testing.T, s *service, topic string) {
 		m := stream.Message{Topic: topic, Partition: p, Key: key, Value: []byte(fmt.Sprintf(text, canaryID)), Timestamp: subject.FromTime(time.Now())}
 		elsewhere := m
 		elsewhere.Partition = 1 - p
-		if _, err := producer.Send(t.Context(), []stream.Message{m, elsewhere}); err != nil {
+		if err := sendAll(t.Context(), producer, []stream.Message{m, elsewhere}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -183,6 +183,7 @@ type syncBuffer struct {
 }
 
 func (s *syncBuffer) Write(p []byte) (int, error) {
+	heard.Hear("a log", p)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.b.Write(p)
@@ -304,7 +305,7 @@ func (c *crash) produce(history []shop.Record) {
 				}
 			}
 		}
-		if _, err := producer.Send(context.Background(), ms); err != nil {
+		if err := sendAll(context.Background(), producer, ms); err != nil {
 			c.t.Fatalf("produce: %v", err)
 		}
 	}

@@ -99,7 +99,7 @@ func personOf(n int) string { return fmt.Sprintf("person-%04d@canary.example", n
 func (w *wipe) send(topic, id, value string) {
 	w.t.Helper()
 	p, _ := kafka.Murmur2.Partition([]byte(id), crashPartitions)
-	_, err := w.client.NewProducer(kafka.ProducerConfig{}).Send(w.t.Context(), []stream.Message{{Topic: topic, Partition: p, Key: []byte(id), Value: []byte(value),
+	err := sendAll(w.t.Context(), w.client.NewProducer(kafka.ProducerConfig{}), []stream.Message{{Topic: topic, Partition: p, Key: []byte(id), Value: []byte(value),
 		Timestamp: subject.FromTime(time.Now())}})
 	w.must(err)
 }

@@ -199,7 +199,7 @@ func (f *fleet) partition(id string) int32 {
 // send sends a subject's record.
 func (f *fleet) send(topic, id, value string) {
 	f.t.Helper()
-	_, err := f.producer.Send(f.t.Context(), []stream.Message{{Topic: topic, Partition: f.partition(id), Timestamp: subject.FromTime(time.Now()), Key: []byte(id), Value: []byte(value)}})
+	err := sendAll(f.t.Context(), f.producer, []stream.Message{{Topic: topic, Partition: f.partition(id), Timestamp: subject.FromTime(time.Now()), Key: []byte(id), Value: []byte(value)}})
 	f.must(err)
 }
 

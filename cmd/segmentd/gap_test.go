@@ -80,7 +80,7 @@ func (c *crash) decide(status string) {
 		value = strings.ReplaceAll(value, `"`+key+`"`, fmt.Sprintf(`"u%d"`, i))
 		key = fmt.Sprint("u", i)
 	}
-	_, err := c.client.NewProducer(kafka.ProducerConfig{}).Send(c.t.Context(), []stream.Message{
+	err := sendAll(c.t.Context(), c.client.NewProducer(kafka.ProducerConfig{}), []stream.Message{
 		{Topic: "decisions", Timestamp: subject.FromTime(time.Now()), Key: []byte(key), Value: []byte(value)}})
 	c.must(err)
 }

@@ -14,12 +14,14 @@ import (
 	_ "time/tzdata" // the time zones of rules, where the machine has no database of them
 )
 
-func main() {
+func main() { os.Exit(runProcess(streams{os.Stdin, os.Stdout, os.Stderr})) }
+
+// runProcess is run with this process' arguments and signals.
+func runProcess(std streams) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	status := run(ctx, os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr})
-	stop()
-	os.Exit(status)
+	return run(ctx, os.Args[1:], std)
 }
 
 // streams are the standard streams, replaceable in tests.

@@ -34,19 +34,18 @@ func startServiceWith(t *testing.T, listen, rules string) *service {
 type serviceSetup struct {
 	listen, rules string
 	environ       []string
-	log           io.Writer // at level debug; nil: none
+	log           io.Writer // at level debug; nil: it is heard, no more
 }
 
 func startServiceAs(t *testing.T, setup serviceSetup) *service {
 	t.Helper()
-	level := "debug"
 	if setup.log == nil {
-		setup.log, level = io.Discard, "error"
+		setup.log = heard.Writer("a log")
 	}
 	fs := pflag.NewFlagSet("run", pflag.ContinueOnError)
 	config.AddFlags(fs)
 	err := fs.Parse([]string{"--rules", setup.rules, "--embedded", "--data", t.TempDir(), "--listen", setup.listen,
-		"--broker-listen", "127.0.0.1:0", "--log-level", level})
+		"--broker-listen", "127.0.0.1:0", "--log-level", "debug"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -280,7 +279,7 @@ func send(t *testing.T, s *service, topic, user, value string) {
 	t.Helper()
 	p, _ := kafka.Murmur2.Partition([]byte(user), s.partitions())
 	m := stream.Message{Topic: topic, Partition: p, Key: []byte(user), Value: []byte(value), Timestamp: subject.FromTime(time.Now())}
-	if _, err := s.client.NewProducer(kafka.ProducerConfig{}).Send(t.Context(), []stream.Message{m}); err != nil {
+	if err := sendAll(t.Context(), s.client.NewProducer(kafka.ProducerConfig{}), []stream.Message{m}); err != nil {
 		t.Fatal(err)
 	}
 }

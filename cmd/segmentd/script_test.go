@@ -26,7 +26,8 @@ func TestMain(m *testing.M) {
 		beVictim(text)
 		return
 	}
-	testscript.Main(m, map[string]func(){"segmentd": main})
+	http.DefaultClient.Transport = hearingTransport{}
+	testscript.Main(heard.Over(m), map[string]func(){"segmentd": listening})
 }
 
 var updateScripts = flag.Bool("update", false, "write what the commands print into the scripts of TestScripts")
@@ -42,10 +43,14 @@ var updateScripts = flag.Bool("update", false, "write what the commands print in
 //
 // $BROKER and $HTTP are addresses nobody listens on.
 func TestScripts(t *testing.T) {
+	const scripts = "testdata/script"
+	said := t.TempDir()
+	t.Cleanup(func() { hearScripts(t, scripts, said) })
 	testscript.Run(t, testscript.Params{
-		Dir:           "testdata/script",
+		Dir:           scripts,
 		UpdateScripts: *updateScripts,
 		Setup: func(env *testscript.Env) error {
+			env.Setenv(heardVariable, said)
 			env.Setenv("BROKER", freeAddress(t))
 			env.Setenv("HTTP", freeAddress(t))
 			env.Setenv("EXAMPLE", abs(t, "../../deployments/example/rules"))

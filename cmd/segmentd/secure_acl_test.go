@@ -95,8 +95,7 @@ func (s *secure) round(group string, n int) {
 		{message("decisions", p, decision)},
 		{message("decisions", 1-p, decision), message("events", p, event), message("events", p, "{")},
 	} {
-		_, err := producer.Send(s.t.Context(), messages)
-		s.must(err)
+		s.must(sendAll(s.t.Context(), producer, messages))
 	}
 }
 
