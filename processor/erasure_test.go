@@ -70,6 +70,7 @@ func TestErasuresAreCompletedOnceScrubbed(t *testing.T) {
 	r.caughtUp()
 	l.produce(request("u1", "q-1", "erase", at.Add(time.Minute)), request("u9", "q-2", "erase", at.Add(time.Minute)))
 	r.caughtUp()
+	l.skew.Store(int64(finishEvery)) // so that it is looked for what is done
 	r.turns(3)
 	same(t, "before the scrub", states(r.dossier("u1")), []string{"q-1 erase in_progress"})
 	r.crash()

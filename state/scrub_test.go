@@ -203,6 +203,41 @@ func TestErasedSubjectsAreGoneFromTheFiles(t *testing.T) {
 	}
 }
 
+// What is in tables on disk is gone, too, and so are the keys of timers that were
+// removed long before the erasure, of which only what says so is left alive.
+func TestScrubsReachTables(t *testing.T) {
+	dir := scannedDir(t)
+	s := openStore(t, dir, testOptions())
+	p := openPartition(t, s, 3)
+	next := func() { // the next steps find all in tables
+		closeAll(t, s, p)
+		s = openStore(t, dir, testOptions())
+		p = openPartition(t, s, 3)
+	}
+	people(t, p, 50)
+	next()
+	r := person(7, 3)
+	r.Next = subject.Never
+	put(t, p, r)
+	commit(t, p, 3)
+	next()
+	put(t, p, fence(7, 4))
+	put(t, p, fence(8, 4))
+	commit(t, p, 4)
+	next()
+	for _, n := range []int{7, 8} {
+		there := canariesOf(n, both...)
+		expectFound(t, "erased", dir, there, namesOf(there)...)
+	}
+	gone := append(canariesOf(7, both...), canariesOf(8, both...)...)
+	scrub(t, s)
+	expectFound(t, "scrubbed", dir, gone)
+	next()
+	expectFound(t, "opened again", dir, gone)
+	stays := canariesOf(9, both...)
+	expectFound(t, "scrubbed", dir, stays, namesOf(stays)...)
+}
+
 // A subject that comes back after an erasure has timers again; those of before are
 // gone, and popping one that memory still has leaves no trace of it.
 func TestErasedSubjectsComeBack(t *testing.T) {
@@ -270,8 +305,19 @@ func TestTimersOfFencesAreNotRemovedOneByOne(t *testing.T) {
 }
 
 // A withdrawal of one purpose takes what was kept for it from the files, and leaves
-// what is kept for others.
+// what is kept for others, whether the scrub is asked for or the record says that
+// something was deleted.
 func TestWithdrawnPurposesAreGoneFromTheFiles(t *testing.T) {
+	for name, note := range map[string]func(*Partition, *subject.Record){
+		"asked for": func(p *Partition, r *subject.Record) { p.Scrub(r.ID) },
+		"forgot":    func(_ *Partition, r *subject.Record) { r.Forgot = true },
+	} {
+		t.Run(name, func(t *testing.T) { withdrawnIsGone(t, note) })
+	}
+}
+
+func withdrawnIsGone(t *testing.T, note func(*Partition, *subject.Record)) {
+	t.Helper()
 	dir := scannedDir(t)
 	s := openStore(t, dir, testOptions())
 	p := openPartition(t, s, 3)
@@ -283,8 +329,8 @@ func TestWithdrawnPurposesAreGoneFromTheFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	withdraw(r, "marketing")
+	note(p, r)
 	put(t, p, r)
-	p.Scrub(r.ID)
 	commit(t, p, 3)
 	flush(t, p)
 	expectFound(t, "overwritten", dir, gone, namesOf(gone)...)
@@ -373,6 +419,34 @@ func TestStaleImagesForgetWhenTheyCatchUp(t *testing.T) {
 	expectFound(t, "put back", dir, erased, namesOf(erased)...)
 	catchUp(2)
 	catchUp(3) // what was restored already is not noted again
+}
+
+// A record and a dossier that tombstones remove while an image catches up are scrubbed.
+func TestTombstonesAreScrubbed(t *testing.T) {
+	dir := scannedDir(t)
+	s := openStore(t, dir, testOptions())
+	p := openPartition(t, s, 3)
+	key := p.KeyOf(personID(1))
+	p.PutDossier(key, &subject.Dossier{ID: personID(1), Proofs: []subject.Proof{{Purpose: "marketing", Status: subject.Given, RecordID: "proof-000001"}}}, false)
+	people(t, p, 3)
+	gone := append(canariesOf(1, both...), canary.Text("proof", "proof-000001"))
+	expectFound(t, "before", dir, gone, namesOf(gone)...)
+	dossier := key.Dossier()
+	for _, k := range [][]byte{key[:], dossier[:]} {
+		if err := p.Restore(k, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := p.RestoreDone(checkpoint(3), 300); err != nil {
+		t.Fatal(err)
+	}
+	if !p.AwaitsScrub(key) {
+		t.Error("nobody waits to be scrubbed")
+	}
+	scrub(t, s)
+	expectFound(t, "scrubbed", dir, gone)
+	stays := canariesOf(2, both...)
+	expectFound(t, "scrubbed", dir, stays, namesOf(stays)...)
 }
 
 // Of a changelog that still has what was before an erasure, nothing of it is left

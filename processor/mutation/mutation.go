@@ -31,6 +31,7 @@ type Suite struct {
 	Root     string                     // the repository's top as the test sees it
 	Packages func(file string) []string // to test, in order, where a bug is in that file
 	Timeout  time.Duration              // of one package's tests
+	Tests    string                     // pattern of their names; "": all
 	// Hangs says that a suite which does not end in time has caught the bug: where
 	// the bug may be a loop without end, and the machine cannot be the reason.
 	Hangs bool
@@ -62,8 +63,8 @@ func (s Suite) plant(t *testing.T, b Bug, source string) {
 	list := s.overlay(t, b.file(), source)
 	for _, pkg := range s.Packages(b.file()) {
 		// Some bugs never end; those that take memory besides must not take the machine's.
-		test := fmt.Sprintf(`ulimit -v 6000000; exec go test -short -failfast -timeout %s -overlay "$0" "$1"`, s.Timeout)
-		c := exec.Command("sh", "-c", test, list, pkg)
+		test := fmt.Sprintf(`ulimit -v 6000000; exec go test -vet=off -short -failfast -timeout %s -overlay "$0" -run "$2" "$1"`, s.Timeout)
+		c := exec.Command("sh", "-c", test, list, pkg, s.Tests)
 		c.Dir = s.Root
 		out, err := c.CombinedOutput()
 		text := string(out)
