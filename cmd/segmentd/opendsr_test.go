@@ -333,6 +333,12 @@ func (d *dsrTest) erasure(user string) {
 	d.refused("DELETE", other.url()+"/opendsr/v2/requests/"+id, "", 409, "too_late")
 	d.refused("GET", other.url()+"/opendsr/v2/requests/"+id+"/results", "", 404, "no_results")
 	poll(d.T, "callbacks fail", func() bool { return d.failures() >= before+2 })
+	for _, moved := range []string{`segmentd_opendsr_callbacks_total{outcome="failed"} [1-9]`, `segmentd_opendsr_callbacks_waiting [1-9]`} {
+		poll(d.T, moved, func() bool {
+			_, _, text := request(d.T, "GET", owner.url()+"/metrics", "", "")
+			return regexp.MustCompile(moved).MatchString(text)
+		})
+	}
 	owner.stop()
 	d.setBroken(false)
 	owner.start()
