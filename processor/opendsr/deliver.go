@@ -2,13 +2,17 @@ package opendsr
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -51,8 +55,8 @@ type try struct {
 }
 
 // deliver begins to send what is due and may be sent now, to several hosts at once, to
-// each URL in the order in which statuses changed. A host that does not answer is left
-// alone for a while, and holds up nobody else.
+// each URL in the order in which statuses changed. A host that cannot be connected to, or
+// a URL that fails there, is left alone for a while, and holds up nobody else.
 func (p *Processor) deliver(ctx context.Context, group *errgroup.Group) {
 	byHost := map[string][][]delivery{}
 	for text, all := range p.waiting() {
@@ -92,8 +96,12 @@ func (c *callbacks) end(host string) {
 	delete(c.calling, host)
 }
 
-// callHost calls the URLs of one host, one after the other.
+// callHost calls the URLs of one host, one after the other, those that have failed least
+// first. After one that took long it leaves off: what is due by then may go first.
 func (p *Processor) callHost(ctx context.Context, urls [][]delivery) {
+	slices.SortFunc(urls, func(a, b []delivery) int {
+		return cmp.Or(cmp.Compare(p.callbacks.failures(a[0].URL), p.callbacks.failures(b[0].URL)), cmp.Compare(a[0].Since, b[0].Since))
+	})
 	for _, all := range urls {
 		for _, d := range all {
 			if !p.isDue(d) { // it was sent while this one was waiting for its turn
@@ -101,7 +109,7 @@ func (p *Processor) callHost(ctx context.Context, urls [][]delivery) {
 			}
 			unreachable, err := p.call(ctx, d)
 			p.settle(ctx, d, unreachable, err)
-			if unreachable {
+			if unreachable || errors.Is(err, context.DeadlineExceeded) {
 				return
 			}
 			if err != nil {
@@ -142,6 +150,13 @@ func (c *callbacks) rested(at string) bool {
 	return time.Now().After(c.tries[at].next)
 }
 
+// failures are how often in a row a URL failed.
+func (c *callbacks) failures(at string) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.tries[at].failures
+}
+
 // fail notes that a URL or a host failed, and returns how often in a row it has.
 func (c *callbacks) fail(at string) int {
 	c.mu.Lock()
@@ -172,7 +187,7 @@ func hostOf(text string) string {
 }
 
 // call sends one callback (section 8.6). No redirect is followed: it could lead
-// anywhere. unreachable: nobody answered.
+// anywhere. unreachable: no connection was made.
 func (p *Processor) call(ctx context.Context, d delivery) (unreachable bool, err error) {
 	if !p.mayCall(d.URL) {
 		return false, errors.New("opendsr.callback_hosts does not name its host any more")
@@ -183,6 +198,8 @@ func (p *Processor) call(ctx context.Context, d delivery) (unreachable bool, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, callWait)
 	defer cancel()
+	var connected atomic.Bool
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }})
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, d.URL, bytes.NewReader(signed.Body))
 	if err != nil {
 		return false, err
@@ -192,7 +209,7 @@ func (p *Processor) call(ctx context.Context, d delivery) (unreachable bool, err
 	req.Header.Set(HeaderSignature, signed.Signature)
 	res, err := p.deps.Transport.RoundTrip(req)
 	if err != nil {
-		return true, err
+		return !connected.Load(), err
 	}
 	defer res.Body.Close()
 	_, _ = io.CopyN(io.Discard, res.Body, 64<<10) // so that the connection can be used again
