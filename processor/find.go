@@ -14,82 +14,82 @@ import (
 type FoundRequest struct {
 	RequestInfo
 	Subject subject.ID // zero: the subject was erased since
+
+	record state.Key
 }
 
-// FindRequest looks for an access, portability or erase request by its id in the
-// partitions of this instance; nil: none is there. complete is false where some
-// partition cannot tell now. It waits as Lookup does.
-func (p *Processor) FindRequest(ctx context.Context, requestID string) (found *FoundRequest, complete bool, err error) {
-	return p.eachUntilFound(ctx, func(p *partition) (*FoundRequest, error) { return p.findRequest(requestID) })
-}
-
-// CancelRequest ends an access or portability request of that id that is open, as
-// failed, and returns the request as it is then, whether it could be ended or not.
-// Where a crash follows at once the request stays open. Otherwise as FindRequest.
-func (p *Processor) CancelRequest(ctx context.Context, requestID, detail string) (found *FoundRequest, complete bool, err error) {
-	return p.eachUntilFound(ctx, func(p *partition) (*FoundRequest, error) { return p.cancelRequest(requestID, detail) })
-}
-
-func (p *Processor) eachUntilFound(ctx context.Context, find func(*partition) (*FoundRequest, error)) (found *FoundRequest, complete bool, err error) {
+// FindRequests looks for the access, portability and erase requests of an id in the
+// partitions of this instance. There can be several: nothing keeps producers from giving
+// requests of two subjects one id. complete is false where not all were asked: a
+// partition cannot tell now, or the instance has not joined its group yet. It waits as
+// Lookup does.
+func (p *Processor) FindRequests(ctx context.Context, requestID string) (found []FoundRequest, complete bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, lookupWait)
 	defer cancel()
-	_, states := p.States()
-	complete = true
+	complete, states := p.States()
 	for _, st := range states {
 		loop, failed := p.ownerOf(st.Partition)
 		if failed == nil {
-			failed = loop.ask(ctx, func(p *partition) { found, err = find(p) })
+			failed = loop.ask(ctx, func(p *partition) { found, err = p.findRequests(found, requestID) })
 		}
-		if found != nil || err != nil {
-			return found, true, err
+		if err != nil {
+			return nil, false, err
 		}
 		complete = complete && failed == nil
 	}
-	return nil, complete, nil
+	return found, complete, nil
 }
 
-// foundAt is where a partition has a request of an id, of the kinds that are looked for.
-func (p *partition) foundAt(requestID string) (key state.Key, s subject.RequestState, ok bool) {
+// findRequests appends what a partition has of an id, of the kinds that are looked for.
+func (p *partition) findRequests(found []FoundRequest, requestID string) ([]FoundRequest, error) {
 	for key, all := range p.register.requests {
 		i := slices.IndexFunc(all, func(s subject.RequestState) bool { return s.RequestID == requestID && s.Kind <= subject.Erase })
-		if i >= 0 {
-			return key, all[i], true
+		if i < 0 {
+			continue
+		}
+		d, err := p.image.DossierOf(key)
+		if err != nil {
+			return nil, storeError(err)
+		}
+		if d != nil {
+			found = append(found, FoundRequest{p.infoOf(all[i]), d.ID, key})
 		}
 	}
-	return key, s, false
+	return found, nil
 }
 
-func (p *partition) findRequest(requestID string) (*FoundRequest, error) {
-	key, s, ok := p.foundAt(requestID)
-	if !ok {
-		return nil, nil
-	}
-	d, err := p.image.DossierOf(key)
-	if err != nil || d == nil {
-		return nil, storeError(err)
-	}
-	return &FoundRequest{p.infoOf(s), d.ID}, nil
-}
-
-func (p *partition) cancelRequest(requestID, detail string) (*FoundRequest, error) {
-	key, s, ok := p.foundAt(requestID)
-	if !ok {
-		return nil, nil
-	}
-	d, err := p.openDossierOf(key)
+// CancelRequest ends a request that was found, if it is an access or portability that is
+// open, as failed, and returns it as it is then, whether it could be ended or not. Where
+// a crash follows at once the request stays open. It waits and fails as Lookup does.
+func (p *Processor) CancelRequest(ctx context.Context, q FoundRequest, detail string) (FoundRequest, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookupWait)
+	defer cancel()
+	loop, err := p.ownerOf(q.Partition)
 	if err != nil {
-		return nil, err
+		return q, err
 	}
-	q := d.request(requestID)
-	switch {
-	case q == nil: // others have taken its place since the last commit
-		return &FoundRequest{p.infoOf(s), d.ID}, nil
-	case q.Kind.Stops() || !q.Status.IsOpen():
-		return &FoundRequest{p.infoOf(*q), d.ID}, nil
+	if asked := loop.ask(ctx, func(p *partition) { err = p.cancelRequest(&q, detail) }); asked != nil {
+		return q, asked
 	}
-	q.Status, q.Done, q.Detail = subject.Failed, subject.FromTime(p.deps.Now()), detail
-	p.out.tell(q)
-	return &FoundRequest{p.infoOf(*q), d.ID}, p.closeDossier(d)
+	return q, err
+}
+
+func (p *partition) cancelRequest(found *FoundRequest, detail string) error {
+	d, err := p.openDossierOf(found.record)
+	if err != nil {
+		return err
+	}
+	q := d.request(found.RequestID)
+	if q == nil { // others have taken its place since the last commit
+		return nil
+	}
+	if !q.Kind.Stops() && q.Status.IsOpen() {
+		q.Status, q.Done, q.Detail = subject.Failed, subject.FromTime(p.deps.Now()), detail
+		p.out.tell(q)
+		err = p.closeDossier(d)
+	}
+	found.RequestInfo = p.infoOf(*q)
+	return err
 }
 
 // ResultsEnd tells in which partition what becomes of a subject's requests will be

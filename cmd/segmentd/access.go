@@ -11,6 +11,7 @@ import (
 	"github.com/segmentd/segmentd/processor/access"
 	"github.com/segmentd/segmentd/processor/admin"
 	"github.com/segmentd/segmentd/processor/audit"
+	"github.com/segmentd/segmentd/processor/kafka"
 	"github.com/segmentd/segmentd/processor/transparency"
 	"github.com/segmentd/segmentd/state"
 	"github.com/segmentd/segmentd/state/subject"
@@ -45,11 +46,16 @@ func (s *service) openAdmin(secret []byte) (err error) {
 		BehindTLSProxy: s.cfg.HTTP.BehindTLSProxy},
 		admin.Deps{Tokens: s.tokens, Audit: s.audit.Append, Pseudonym: pseudonyms(secret), Metrics: s.metrics,
 			Processor: s.processor, Gatherer: s.metrics.Gatherer(), Logger: s.log, Reload: s.reload, Absent: s.absentInputs, Receipt: s.receipt, Accessed: s.accessed,
-			Owner: addresses.Owner, Owners: addresses.Owners, OpenDSR: s.dsr})
+			Owner: addresses.Owner, Owners: s.ownersIn(addresses), OpenDSR: s.dsr})
 	if err != nil {
 		return usageError(err)
 	}
 	return nil
+}
+
+// ownersIn lists who owns partitions.
+func (s *service) ownersIn(addresses *kafka.AddressBook) func(context.Context) ([]string, error) {
+	return func(ctx context.Context) ([]string, error) { return addresses.Owners(ctx, s.partitions()) }
 }
 
 // receipt is the receipt of a subject's decisions.

@@ -209,8 +209,15 @@ func TestOpenDSR(t *testing.T) {
 	d.erasure(ids[2])
 	d.erasedMeanwhile(ids[3])
 	d.faults(ids[4])
-	if entries, err := os.ReadDir(openDSRDir(a.service.cfg.Data)); err != nil || len(entries) > 0 {
-		t.Errorf("files are left of callbacks that were all sent: %v %v", entries, err)
+	d.oneIDForTwo()
+	d.oneIDWhilePaused()
+	for _, m := range []*member{a, b} {
+		if entries, err := os.ReadDir(openDSRDir(m.service.cfg.Data)); err != nil || len(entries) > 0 {
+			t.Errorf("files are left of callbacks that were all sent: %v %v", entries, err)
+		}
+	}
+	if owners, err := f.client.NewAddressBook(fleetGroup, a.service.sharedTopic()).Owners(t.Context(), fleetPartitions+1); err == nil {
+		t.Errorf("%v own a partition that nobody has", owners)
 	}
 }
 
@@ -297,12 +304,17 @@ func (d *dsrTest) access(user string) {
 	d.refused("POST", owner.url()+"/opendsr/v2/requests", d.body(id, "portability", user, callback), 400, "conflict")
 	d.refused("POST", owner.url()+"/opendsr/v2/requests", d.body(id, "access", user), 400, "conflict")
 	d.refused("POST", owner.url()+"/opendsr/v2/requests", dsrBody(d.at.Add(-time.Hour), id, "access", user, callback), 400, "conflict")
+	poll(d.T, "the access is called back", func() bool { return slices.Equal(d.statuses(id), []string{"completed"}) })
+	poll(d.T, "nothing is left to call back", func() bool {
+		entries, err := os.ReadDir(openDSRDir(owner.service.cfg.Data))
+		return err == nil && len(entries) == 0
+	})
+	d.post(owner, id, d.body(id, "access", user, d.calls.URL+"/others")) // all is sent already
 	status, doc := d.ask("GET", d.results(other, id), "")
 	if status != 200 || doc["userId"] != user || len(doc["decisions"].([]any)) != 1 {
 		d.Errorf("%d %v", status, doc)
 	}
 	d.refused("DELETE", other.url()+"/opendsr/v2/requests/"+id, "", 409, "too_late")
-	poll(d.T, "the access is called back", func() bool { return slices.Equal(d.statuses(id), []string{"completed"}) })
 }
 
 func (d *dsrTest) cancellation(user string) {
@@ -364,6 +376,71 @@ func (d *dsrTest) erasedMeanwhile(user string) {
 	d.refused("GET", owner.url()+"/opendsr/v2/requests/"+dsrID(4)+"/results", "", 409, "erased")
 	if status, _ := d.ask("DELETE", owner.url()+"/opendsr/v2/requests/"+dsrID(4), ""); status != 202 {
 		d.Errorf("cancelled: %d", status)
+	}
+}
+
+// userOf is somebody whom an instance owns, in another partition than the one given.
+func (d *dsrTest) userOf(m *member, but int32) string {
+	d.Helper()
+	for i := range 1000 {
+		user := fmt.Sprintf("w%d", i)
+		if p := d.fleet.partition(user); p != but && d.owners[p] == m.url() {
+			return user
+		}
+	}
+	d.Fatalf("nobody is owned by %s", m.name)
+	return ""
+}
+
+// oneIDForTwo: two instances take requests of two subjects with one id; then nobody is
+// told anything by that id.
+func (d *dsrTest) oneIDForTwo() {
+	d.Helper()
+	id := dsrID(6)
+	for _, m := range []*member{d.a, d.b} {
+		d.post(m, id, d.body(id, "access", d.userOf(m, -1)))
+	}
+	for _, m := range []*member{d.a, d.b} {
+		page := m.url() + "/opendsr/v2/requests/" + id
+		d.refused("GET", page+"/results", "", 409, "conflict")
+		d.refused("GET", page, "", 409, "conflict")
+		d.refused("DELETE", page, "", 409, "conflict")
+	}
+}
+
+// oneIDWhilePaused: an id is not taken while a partition cannot tell whether it has it.
+func (d *dsrTest) oneIDWhilePaused() {
+	d.Helper()
+	id, one := dsrID(7), d.userOf(d.a, -1)
+	partition := d.fleet.partition(one)
+	page, body := d.a.url()+"/opendsr/v2/requests", d.body(id, "access", d.userOf(d.a, partition))
+	d.post(d.a, id, d.body(id, "access", one))
+	d.becomes(id, "completed", d.a)
+	rest := func(what string) {
+		d.Helper()
+		if status, _, text := request(d.T, "POST", fmt.Sprintf("%s/v1/admin/%s?partition=%d", d.a.url(), what, partition), "", ""); status != 200 {
+			d.Fatalf("%s: %d %s", what, status, text)
+		}
+	}
+	rest("pause")
+	post, err := http.NewRequestWithContext(d.Context(), "POST", page, strings.NewReader(body))
+	if err != nil {
+		d.Fatal(err)
+	}
+	post.Header.Set("Content-Type", "application/json")
+	res, err := http.DefaultClient.Do(post)
+	if err != nil {
+		d.Fatal(err)
+	}
+	defer res.Body.Close()
+	if res.StatusCode != 503 || res.Header.Get("Retry-After") == "" {
+		d.Errorf("while paused: %s %v", res.Status, res.Header)
+	}
+	rest("resume")
+	d.refused("POST", page, body, 400, "conflict")
+	status, doc := d.ask("GET", d.results(d.b, id), "")
+	if status != 200 || doc["userId"] != one {
+		d.Errorf("%d %v", status, doc)
 	}
 }
 

@@ -41,8 +41,8 @@ type Processor interface {
 	Refuse(ctx context.Context, id subject.ID, requestID, reason string) (processor.RequestInfo, error)
 	Submit(ctx context.Context, s processor.Submission) error
 	Requests(ctx context.Context) (all []processor.RequestInfo, complete bool)
-	FindRequest(ctx context.Context, requestID string) (found *processor.FoundRequest, complete bool, err error)
-	CancelRequest(ctx context.Context, requestID, detail string) (found *processor.FoundRequest, complete bool, err error)
+	FindRequests(ctx context.Context, requestID string) (found []processor.FoundRequest, complete bool, err error)
+	CancelRequest(ctx context.Context, q processor.FoundRequest, detail string) (processor.FoundRequest, error)
 	ResultsEnd(ctx context.Context, id subject.ID) (partition int32, from int64, err error)
 	Explain(ctx context.Context, id subject.ID, segment string) (processor.Explanations, error)
 	Pause(ctx context.Context, partition int32) error
@@ -87,8 +87,8 @@ type Deps struct {
 	// Owner tells the address of the instance that owns a partition, "" if nobody
 	// does. Safe for concurrent use.
 	Owner func(ctx context.Context, partition int32) (address string, err error)
-	// Owners lists the addresses of all that own a partition, sorted, each once. Safe
-	// for concurrent use.
+	// Owners lists the addresses of all that own a partition, sorted, each once; an error
+	// where nobody is known to own one. Safe for concurrent use.
 	Owners func(ctx context.Context) (addresses []string, err error)
 	// OpenDSR speaks that protocol; nil: nobody does.
 	OpenDSR *opendsr.Processor

@@ -1,12 +1,9 @@
 package admin
 
 import (
-	"context"
 	"errors"
 	"io"
 	"net/http"
-	"slices"
-	"strconv"
 	"time"
 
 	"github.com/segmentd/segmentd/processor"
@@ -65,18 +62,26 @@ func (s *Server) dsrPosted(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.about(r, q.Subject)
+	if !s.dsrKnown(w, r, &q) {
+		s.dsrSubmit(w, r, &q)
+	}
+}
+
+// dsrKnown answers a request that its subject's partition has already, or that cannot be
+// looked for. Its callbacks are those that it came with.
+func (s *Server) dsrKnown(w http.ResponseWriter, r *http.Request, q *opendsr.Request) (answered bool) {
 	info, found, err := s.deps.Processor.Request(r.Context(), q.Subject, q.ID)
 	switch {
 	case err != nil:
 		s.lookupProblem(w, r, err)
-	case found && !sameRequest(&q, &info) || s.deps.OpenDSR.WatchesOthers(&q):
+	case found && !sameRequest(q, &info) || s.deps.OpenDSR.WatchesOthers(q):
 		s.dsrConflict(w)
-	case found && (!info.Status.IsOpen() || s.dsrWatch(w, r, &q, info.Received, info.Due)):
-		s.dsrAnswer(w, http.StatusCreated, s.deps.OpenDSR.Receipt(&q, info.Received, info.Due))
 	case found:
+		s.dsrAnswer(w, http.StatusCreated, s.deps.OpenDSR.Receipt(q, info.Received, info.Due))
 	default:
-		s.dsrSubmit(w, r, &q)
+		return false
 	}
+	return true
 }
 
 // sameRequest reports whether a request that is kept is the one that was posted
@@ -93,12 +98,18 @@ func (s *Server) dsrConflict(w http.ResponseWriter) {
 
 // dsrSubmit sends a request that nobody has read yet.
 func (s *Server) dsrSubmit(w http.ResponseWriter, r *http.Request, q *opendsr.Request) {
-	if other, _, err := s.deps.Processor.FindRequest(r.Context(), q.ID); err != nil || other != nil {
-		if err != nil {
-			s.lookupProblem(w, r, err)
-			return
+	all, complete, err := s.deps.Processor.FindRequests(r.Context(), q.ID)
+	switch {
+	case err != nil:
+		s.lookupProblem(w, r, err)
+		return
+	case len(all) > 0:
+		if !s.dsrKnown(w, r, q) { // otherwise it was sent twice, and the first was read just now
+			s.dsrConflict(w)
 		}
-		s.dsrConflict(w)
+		return
+	case !complete:
+		askAgain(w, "a partition of this instance cannot tell now whether it has a request with this subject_request_id")
 		return
 	}
 	now := subject.FromTime(time.Now())
@@ -107,38 +118,43 @@ func (s *Server) dsrSubmit(w http.ResponseWriter, r *http.Request, q *opendsr.Re
 		s.dsrConflict(w)
 		return
 	}
-	if !s.dsrWatch(w, r, q, sent.Received, sent.Due) {
+	began, ok := s.dsrWatch(w, r, q, sent)
+	if !ok {
 		s.deps.OpenDSR.Forget(q.ID)
 		return
 	}
 	fields := map[string]any{"requestId": q.ID, "request": q.Kind.String()}
-	if !s.submit(w, r, submitted{posted{UserID: q.Subject.Value}, wire.Requests, q.Submitted.String(), fields}) {
+	switch done, perhaps := s.submit(w, r, submitted{posted{UserID: q.Subject.Value}, wire.Requests, q.Submitted.String(), fields}); {
+	case done:
+		s.dsrAnswer(w, http.StatusCreated, s.deps.OpenDSR.Receipt(q, sent.Received, sent.Due))
+	case !perhaps:
 		s.deps.OpenDSR.Forget(q.ID)
-		return
+		if began {
+			s.deps.OpenDSR.Unwatch(q.ID)
+		}
 	}
-	s.dsrAnswer(w, http.StatusCreated, s.deps.OpenDSR.Receipt(q, sent.Received, sent.Due))
 }
 
-// dsrWatch lets a request's callbacks be sent, if it has any and they are not being
-// sent already; where it cannot, the answer is given.
-func (s *Server) dsrWatch(w http.ResponseWriter, r *http.Request, q *opendsr.Request, received, due subject.Instant) bool {
+// dsrWatch lets a request's callbacks be sent, if it has any; began: they were not being
+// sent already. Where it cannot, the answer is given.
+func (s *Server) dsrWatch(w http.ResponseWriter, r *http.Request, q *opendsr.Request, sent opendsr.Sent) (began, ok bool) {
 	if len(q.Callbacks) == 0 {
-		return true
+		return false, true
 	}
 	partition, from, err := s.deps.Processor.ResultsEnd(r.Context(), q.Subject)
 	if err == nil {
-		err = s.deps.OpenDSR.Watch(q, opendsr.Watch{Partition: partition, From: from, Expected: s.deps.OpenDSR.Expected(q.Kind, received, due)})
+		began, err = s.deps.OpenDSR.Watch(q, opendsr.Watch{Partition: partition, From: from, Expected: s.deps.OpenDSR.Expected(q.Kind, sent.Received, sent.Due)})
 	}
-	if err == nil {
-		return true
-	}
-	if errors.Is(err, opendsr.ErrManyCallbacks) {
+	switch {
+	case err == nil:
+		return began, true
+	case errors.Is(err, opendsr.ErrManyCallbacks):
 		askAgain(w, err.Error()+": ask again later, or leave status_callback_urls out and ask for the status")
-		return false
+	default:
+		s.deps.Logger.Error("a request's callbacks cannot be kept", "error", err)
+		askAgain(w, "its callbacks cannot be kept at the moment, and the log says why; nothing was sent: ask again, or leave status_callback_urls out")
 	}
-	s.deps.Logger.Error("a request's callbacks cannot be kept", "error", err)
-	askAgain(w, "its callbacks cannot be kept at the moment, and the log says why; nothing was sent: ask again, or leave status_callback_urls out")
-	return false
+	return false, false
 }
 
 // dsrID is the id in the path; where it is none, the answer is given.
@@ -156,7 +172,7 @@ func (s *Server) dsrStatus(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	found, ok := s.dsrFound(w, r, s.deps.Processor.FindRequest, id)
+	found, ok := s.dsrFound(w, r, id)
 	switch {
 	case !ok:
 	case found == nil: // it was sent a moment ago
@@ -167,37 +183,13 @@ func (s *Server) dsrStatus(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// dsrFound finds a request by find. One that was sent here a moment ago and is not
-// read yet is nil, and ok. Where there is none, or another instance has it, the answer
-// is given.
-func (s *Server) dsrFound(w http.ResponseWriter, r *http.Request, find func(context.Context, string) (*processor.FoundRequest, bool, error), id string) (found *processor.FoundRequest, ok bool) {
-	found, complete, err := find(r.Context(), id)
-	switch {
-	case err != nil:
-		s.lookupProblem(w, r, err)
-		return nil, false
-	case found != nil:
-		s.deps.OpenDSR.Forget(id)
-		return found, true
-	}
-	if _, sent := s.deps.OpenDSR.Sent(id, subject.FromTime(time.Now())); sent {
-		return nil, true
-	}
-	if !complete {
-		askAgain(w, "a partition that may have the request cannot tell now")
-		return nil, false
-	}
-	s.dsrElsewhere(w, r)
-	return nil, false
-}
-
 // dsrResults hands over what was asked for, and with that completes the request.
 func (s *Server) dsrResults(w http.ResponseWriter, r *http.Request) {
 	id, ok := s.dsrID(w, r)
 	if !ok {
 		return
 	}
-	found, ok := s.dsrFound(w, r, s.deps.Processor.FindRequest, id)
+	found, ok := s.dsrFound(w, r, id)
 	switch {
 	case !ok:
 		return
@@ -236,9 +228,15 @@ func (s *Server) dsrCancelled(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	found, ok := s.dsrFound(w, r, func(ctx context.Context, id string) (*processor.FoundRequest, bool, error) {
-		return s.deps.Processor.CancelRequest(ctx, id, cancelledDetail)
-	}, id)
+	found, ok := s.dsrFound(w, r, id)
+	if found != nil {
+		ended, err := s.deps.Processor.CancelRequest(r.Context(), *found, cancelledDetail)
+		if err != nil {
+			s.lookupProblem(w, r, err)
+			return
+		}
+		found = &ended
+	}
 	late := func(message string) {
 		s.dsrRefuse(w, http.StatusConflict, opendsr.Fault{Reason: "too_late", Message: "it is too late to cancel the request: " + message})
 	}
@@ -253,42 +251,4 @@ func (s *Server) dsrCancelled(w http.ResponseWriter, r *http.Request) {
 	default:
 		late("what was asked for has been handed over")
 	}
-}
-
-// askedParameter counts the owners of partitions that know nothing of a request.
-const askedParameter = "asked"
-
-// dsrElsewhere sends who asks for a request that is not here on to the next of the
-// instances that own partitions, in the order of their addresses, until all were
-// asked: an id of a request does not tell whose it is.
-func (s *Server) dsrElsewhere(w http.ResponseWriter, r *http.Request) {
-	query := r.URL.Query()
-	asked := 0
-	if text := query.Get(askedParameter); text != "" {
-		var err error
-		if asked, err = strconv.Atoi(text); err != nil || asked < 0 {
-			s.dsrRefuse(w, http.StatusBadRequest, opendsr.Fault{Reason: "invalid", Message: askedParameter + " is for redirects only"})
-			return
-		}
-	}
-	ctx, cancel := context.WithTimeout(r.Context(), ownerWait)
-	defer cancel()
-	owners, err := s.deps.Owners(ctx)
-	if err != nil {
-		s.deps.Logger.Warn("it cannot be told who owns the partitions", "error", err)
-		askAgain(w, "it cannot be told at the moment who may have the request")
-		return
-	}
-	next, owner := slices.BinarySearch(owners, s.address)
-	if owner {
-		asked++
-		next++
-	}
-	if asked >= len(owners) {
-		s.dsrRefuse(w, http.StatusNotFound, opendsr.Fault{Reason: "unknown", Message: "no request of this id is known here; one that was just sent may not have been read yet"})
-		return
-	}
-	query.Set(askedParameter, strconv.Itoa(asked))
-	w.Header().Set("Location", owners[next%len(owners)]+r.URL.EscapedPath()+"?"+query.Encode())
-	w.WriteHeader(http.StatusTemporaryRedirect)
 }

@@ -49,7 +49,7 @@ func (s *Server) imports(w http.ResponseWriter, r *http.Request) {
 	if q.UserID = id.Value; id.Type == subject.AnonymousID {
 		q.UserID, q.AnonymousID = "", id.Value
 	}
-	if s.submit(w, r, q) {
+	if done, _ := s.submit(w, r, q); done {
 		sent.write(w, id)
 	}
 }

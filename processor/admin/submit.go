@@ -56,7 +56,7 @@ func (s *Server) requestPosted(w http.ResponseWriter, r *http.Request) {
 	if q.Traits != nil {
 		fields["traits"] = q.Traits
 	}
-	if s.submit(w, r, submitted{q.posted, wire.Requests, q.Timestamp, fields}) {
+	if done, _ := s.submit(w, r, submitted{q.posted, wire.Requests, q.Timestamp, fields}); done {
 		sent.write(w, id)
 	}
 }
@@ -118,7 +118,7 @@ func (s *Server) decisionPosted(w http.ResponseWriter, r *http.Request) {
 			fields[name] = text
 		}
 	}
-	if s.submit(w, r, submitted{q.posted, wire.Decisions, q.Timestamp, fields}) {
+	if done, _ := s.submit(w, r, submitted{q.posted, wire.Decisions, q.Timestamp, fields}); done {
 		writeJSON(w, http.StatusAccepted, "application/json", struct {
 			Status string `json:"status"`
 		}{subject.Received.String()})
@@ -133,19 +133,20 @@ type submitted struct {
 	fields    map[string]any
 }
 
-// submit sends it; where it cannot, the answer is given.
-func (s *Server) submit(w http.ResponseWriter, r *http.Request, q submitted) bool {
+// submit sends it; where it cannot, the answer is given. perhaps: nobody knows whether it
+// was sent.
+func (s *Server) submit(w http.ResponseWriter, r *http.Request, q submitted) (sent, perhaps bool) {
 	value, idType := q.id()
 	id, ok := subjectOf(w, value, idType)
 	if !ok {
-		return false
+		return false, false
 	}
 	at := subject.FromTime(time.Now())
 	if q.timestamp != "" {
 		given, err := subject.ParseInstant(q.timestamp)
 		if err != nil || given <= 0 {
 			problem(w, http.StatusBadRequest, "timestamp is RFC 3339, after 1970-01-01T00:00:00Z")
-			return false
+			return false, false
 		}
 		at = given
 	}
@@ -157,7 +158,7 @@ func (s *Server) submit(w http.ResponseWriter, r *http.Request, q submitted) boo
 	var unfit *processor.UnfitError
 	switch {
 	case err == nil:
-		return true
+		return true, false
 	case errors.As(err, &none):
 		problem(w, http.StatusConflict, err.Error())
 	case errors.As(err, &unfit):
@@ -165,6 +166,7 @@ func (s *Server) submit(w http.ResponseWriter, r *http.Request, q submitted) boo
 	default:
 		s.deps.Logger.Error("what was submitted cannot be sent", "route", r.Pattern, "error", err)
 		askAgain(w, "Kafka does not take it at the moment, and the log says why; it may have been sent all the same: send it again with the same requestId and timestamp, which changes nothing then")
+		return false, true
 	}
-	return false
+	return false, false
 }

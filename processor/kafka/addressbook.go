@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -37,16 +38,20 @@ func (b *AddressBook) Owner(ctx context.Context, partition int32) (string, error
 	return b.owners[partition], err
 }
 
-// Owners returns the addresses of all members that have a partition and told one,
-// sorted, each once.
-func (b *AddressBook) Owners(ctx context.Context) ([]string, error) {
+// Owners returns the addresses of all members that have one of so many partitions,
+// sorted, each once. It is an error that nobody has one, or that its owner told no address.
+func (b *AddressBook) Owners(ctx context.Context, partitions int32) ([]string, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if err := b.refresh(ctx); err != nil {
 		return nil, err
 	}
-	all := slices.Compact(slices.Sorted(maps.Values(b.owners)))
-	return slices.DeleteFunc(all, func(address string) bool { return address == "" }), nil
+	for p := range partitions {
+		if b.owners[p] == "" {
+			return nil, fmt.Errorf("nobody owns partition %d at the moment, or its owner tells no address", p)
+		}
+	}
+	return slices.Compact(slices.Sorted(maps.Values(b.owners))), nil
 }
 
 // refresh asks the coordinator where the page is old. b.mu is held.

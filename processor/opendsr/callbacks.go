@@ -93,7 +93,7 @@ type due struct {
 type callbacks struct {
 	mu      sync.Mutex
 	byID    map[string]*watched // guarded by mu
-	tries   map[string]try      // guarded by mu: what has failed, by URL, and by host
+	tries   map[string]try      // guarded by mu: what has failed, by URL, and hosts that nobody answers at
 	calling map[string]bool     // guarded by mu: hosts that are being called
 	woken   chan struct{}
 }
@@ -106,28 +106,38 @@ type Watch struct {
 }
 
 // Watch lets callbacks of a request be sent from now on; it must return before the
-// request is sent. One that is watched goes on as it is. The error is
+// request is sent. One that is watched goes on as it is, and did not begin. The error is
 // ErrManyCallbacks, or of the file.
-func (p *Processor) Watch(q *Request, at Watch) error {
+func (p *Processor) Watch(q *Request, at Watch) (began bool, err error) {
 	c := &p.callbacks
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.byID[q.ID] != nil {
-		return nil
+		return false, nil
 	}
 	if len(c.byID) >= maxWatched {
-		return ErrManyCallbacks
+		return false, ErrManyCallbacks
 	}
 	w := &watched{ID: q.ID, Kind: q.Kind, URLs: q.Callbacks, Partition: at.Partition, From: at.From, Expected: at.Expected}
 	if err := p.save(w); err != nil {
-		return err
+		return false, err
 	}
 	c.byID[q.ID] = w
 	select {
 	case c.woken <- struct{}{}:
 	default:
 	}
-	return nil
+	return true, nil
+}
+
+// Unwatch drops a request that was not sent after all.
+func (p *Processor) Unwatch(id string) {
+	p.callbacks.mu.Lock()
+	defer p.callbacks.mu.Unlock()
+	if w := p.callbacks.byID[id]; w != nil {
+		w.Final, w.Due = true, nil
+		p.keep(w)
+	}
 }
 
 // WatchesOthers reports whether callbacks of a request are being sent to other URLs than

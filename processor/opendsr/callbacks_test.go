@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"os"
 	"path/filepath"
 	"slices"
@@ -114,7 +115,7 @@ const testCallback = "https://dsr.shop.example/calls"
 
 func (p *Processor) mustWatch(t *testing.T, id string, urls ...string) {
 	t.Helper()
-	if err := p.Watch(&Request{ID: id, Kind: subject.Erase, Callbacks: urls}, Watch{Partition: 3, From: 0, Expected: subject.FromTime(time.Now()) + subject.Day}); err != nil {
+	if _, err := p.Watch(&Request{ID: id, Kind: subject.Erase, Callbacks: urls}, Watch{Partition: 3, From: 0, Expected: subject.FromTime(time.Now()) + subject.Day}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -203,6 +204,42 @@ func TestCallbacksToADeadHost(t *testing.T) {
 	})
 }
 
+// URLs that never answer, at a host that does, hold up no others there.
+func TestCallbacksToHangingURLs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		results := &topic{}
+		e := newEndpoint(t, func(r *http.Request, _ int) (int, error) {
+			httptrace.ContextClientTrace(r.Context()).GotConn(httptrace.GotConnInfo{})
+			if r.URL.String() != testCallback {
+				<-r.Context().Done()
+				return 0, r.Context().Err()
+			}
+			return 200, nil
+		})
+		p, stop := running(t, testConfig(t), Deps{Results: results.read, Transport: e})
+		defer stop()
+		for i := range 4 {
+			id := strings.Replace(testID, "a7551968", "a755196"+string(rune('0'+i)), 1)
+			var urls []string
+			for range maxCallbacks {
+				urls = append(urls, testCallback+"/"+id+string(rune('a'+len(urls))))
+			}
+			p.mustWatch(t, id, urls...)
+			results.add(id, subject.Completed)
+		}
+		time.Sleep(30 * time.Minute)
+		const id = "b7551968-d5d6-44b2-9831-815ac9017798"
+		p.mustWatch(t, id, testCallback)
+		for i, status := range []subject.RequestStatus{subject.Received, subject.InProgress, subject.Completed} {
+			results.add(id, status)
+			time.Sleep(2*callWait + 2*lookEvery)
+			if got := len(e.taken(testCallback)); got != i+1 {
+				t.Fatalf("%d of %d callbacks to a URL that answers", got, i+1)
+			}
+		}
+	})
+}
+
 // A request of which nothing is heard is watched for a month after it was expected.
 func TestCallbacksExpire(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -216,7 +253,7 @@ func TestCallbacksExpire(t *testing.T) {
 			time.Sleep(c.after)
 			p, stop := running(t, cfg, deps)
 			if c.after == time.Hour {
-				if err := p.Watch(&Request{ID: testID, Callbacks: []string{testCallback}}, Watch{Partition: 3, Expected: expected}); err != nil {
+				if _, err := p.Watch(&Request{ID: testID, Callbacks: []string{testCallback}}, Watch{Partition: 3, Expected: expected}); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -275,12 +312,12 @@ func TestCallbackFiles(t *testing.T) {
 	for i := range maxWatched {
 		p.callbacks.byID[string(rune(i))] = &watched{}
 	}
-	if err := p.Watch(&Request{ID: testID}, Watch{}); !errors.Is(err, ErrManyCallbacks) {
+	if _, err := p.Watch(&Request{ID: testID}, Watch{}); !errors.Is(err, ErrManyCallbacks) {
 		t.Error(err)
 	}
 	p.callbacks.byID = map[string]*watched{}
 	p.cfg.Dir = filepath.Join(cfg.Dir, "absent")
-	if err := p.Watch(&Request{ID: testID}, Watch{}); err == nil {
+	if _, err := p.Watch(&Request{ID: testID}, Watch{}); err == nil {
 		t.Error("watched without a file")
 	}
 }

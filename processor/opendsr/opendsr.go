@@ -37,11 +37,12 @@ const (
 )
 
 // StatusOf is a status of ours in OpenDSR's words. An access or portability is done for
-// OpenDSR once there is something to fetch; for us it is open until somebody has.
+// OpenDSR once there is something to fetch; for us it is open until somebody has, and in
+// progress where more time was taken.
 // OpenDSR has no word for failed: of the kinds that it knows a request fails only where
 // it was cancelled or refused.
 func StatusOf(kind subject.RequestKind, s subject.RequestStatus) Status {
-	if kind != subject.Erase && s == subject.Received {
+	if kind != subject.Erase && s.IsOpen() {
 		return Completed
 	}
 	return [subject.RequestStatuses]Status{Pending, InProgress, Completed, Cancelled}[s]

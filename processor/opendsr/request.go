@@ -176,8 +176,8 @@ func (f *faults) submitted(text string) subject.Instant {
 		return 0
 	}
 	at, err := subject.ParseInstant(text)
-	if err != nil || at < 0 {
-		f.add(reasonInvalid, "submitted_time must be RFC 3339, not before 1970")
+	if err != nil || at <= 0 {
+		f.add(reasonInvalid, "submitted_time must be RFC 3339, after 1970-01-01T00:00:00Z")
 	}
 	return at
 }
