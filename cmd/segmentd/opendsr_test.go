@@ -212,9 +212,7 @@ func TestOpenDSR(t *testing.T) {
 	d.oneIDForTwo()
 	d.oneIDWhilePaused()
 	for _, m := range []*member{a, b} {
-		if entries, err := os.ReadDir(openDSRDir(m.service.cfg.Data)); err != nil || len(entries) > 0 {
-			t.Errorf("files are left of callbacks that were all sent: %v %v", entries, err)
-		}
+		d.allCalledBack(m)
 	}
 	if owners, err := f.client.NewAddressBook(fleetGroup, a.service.sharedTopic()).Owners(t.Context(), fleetPartitions+1); err == nil {
 		t.Errorf("%v own a partition that nobody has", owners)
@@ -298,23 +296,31 @@ func (d *dsrTest) access(user string) {
 	owner, other := d.owner(user)
 	id, callback := dsrID(1), d.calls.URL+"/calls?of=access"
 	body := d.body(id, "access", user, callback)
+	d.setBroken(true) // until other callbacks were refused
 	d.post(other, id, body)
 	d.becomes(id, "completed", d.a, d.b)
 	d.post(owner, id, body) // again
 	d.refused("POST", owner.url()+"/opendsr/v2/requests", d.body(id, "portability", user, callback), 400, "conflict")
 	d.refused("POST", owner.url()+"/opendsr/v2/requests", d.body(id, "access", user), 400, "conflict")
 	d.refused("POST", owner.url()+"/opendsr/v2/requests", dsrBody(d.at.Add(-time.Hour), id, "access", user, callback), 400, "conflict")
+	d.setBroken(false)
 	poll(d.T, "the access is called back", func() bool { return slices.Equal(d.statuses(id), []string{"completed"}) })
-	poll(d.T, "nothing is left to call back", func() bool {
-		entries, err := os.ReadDir(openDSRDir(owner.service.cfg.Data))
-		return err == nil && len(entries) == 0
-	})
+	d.allCalledBack(owner)
 	d.post(owner, id, d.body(id, "access", user, d.calls.URL+"/others")) // all is sent already
 	status, doc := d.ask("GET", d.results(other, id), "")
 	if status != 200 || doc["userId"] != user || len(doc["decisions"].([]any)) != 1 {
 		d.Errorf("%d %v", status, doc)
 	}
 	d.refused("DELETE", other.url()+"/opendsr/v2/requests/"+id, "", 409, "too_late")
+}
+
+// allCalledBack waits until no file is left of callbacks.
+func (d *dsrTest) allCalledBack(m *member) {
+	d.Helper()
+	poll(d.T, "nothing is left to call back at "+m.name, func() bool {
+		entries, err := os.ReadDir(openDSRDir(m.service.cfg.Data))
+		return err == nil && len(entries) == 0
+	})
 }
 
 func (d *dsrTest) cancellation(user string) {
