@@ -104,22 +104,13 @@ func erasure(s *Source) []string {
 	for _, t := range s.Topics {
 		switch {
 		case t.Role == Changelog || t.Role == Members:
-			said = append(said, "What was removed stays on "+t.Name+" "+untilNext(t.Keeps)+".")
+			said = append(said, "What was removed stays on "+t.Name+" "+t.Keeps.after()+".")
 		case t.Role == Changes || t.Role == RequestResults:
 			said = append(said, "What was published stays on "+t.Name+" "+t.Keeps.during()+".")
 		}
 	}
 	return append(said, "Input topics are not reached: they keep what was produced to them as their owner has set it.",
 		"The audit log, and ids on the lists of rule files, stay until their files are changed.")
-}
-
-// untilNext is Keeping.after with what Kafka needs for it: a partition's newest
-// segment is closed by the next record that is written to it (KIP-354).
-func untilNext(k Keeping) string {
-	if k.Embedded || k.Within == Forever {
-		return k.after()
-	}
-	return k.after() + ", once a later record is written to its partition"
 }
 
 // security says in general terms how data are protected, of what is configured

@@ -31,6 +31,10 @@ type Keeping struct {
 const (
 	untilStart   = "until the broker in segmentd's own process starts again, as it tidies up only then"
 	untilRemoved = "until replaced or removed; after that "
+	// Kafka closes a partition's newest segment with the next record that is written to
+	// it, and compacts closed segments alone (KIP-354).
+	untilNext      = ", once a later record is written to its partition"
+	untilNextPlain = ", once something newer is written to the same part of it; until then it stays there"
 )
 
 // inWords says for how long.
@@ -55,14 +59,17 @@ func (k Keeping) during() string {
 }
 
 // after says for how long what was removed or replaced stays on a compacted topic.
-func (k Keeping) after() string {
+func (k Keeping) after() string { return k.afterIf(untilNext) }
+
+// afterIf is after, where a bound holds on a condition, in the words that are given.
+func (k Keeping) afterIf(condition string) string {
 	switch {
 	case k.Embedded:
 		return untilStart
 	case k.Within == Forever:
 		return "for ever"
 	}
-	return "at most " + atMost(k.Within)
+	return "at most " + atMost(k.Within) + condition
 }
 
 // atMost says a bound in hours, from two days on in days, rounded up: it is true in any case.
@@ -101,7 +108,7 @@ func (s *Source) howLong(purpose int) []string {
 		}
 	}
 	said = append(said, "It ends "+list(s.ends(p), "or")+". What is kept for it is then deleted at once from what we use, from the working copies on our disks within "+
-		inWords(s.Config.Privacy.EraseWithin.Milliseconds())+s.fromChangelog()+"; “What else we keep” says what stays.")
+		inWords(s.Config.Privacy.EraseWithin.Milliseconds())+" (of a computer that is off: once it runs again)"+s.fromChangelog()+"; “What else we keep” says what stays.")
 	return append(said, s.aboutGroups(p)...)
 }
 
@@ -132,7 +139,7 @@ func (s *Source) fromChangelog() string {
 	case k.Within == Forever:
 		return ", but not from the log of our records, which keeps it"
 	default:
-		return ", and from the log of our records within " + atMost(k.Within)
+		return ", and from the log of our records within " + atMost(k.Within) + untilNextPlain
 	}
 }
 
@@ -142,7 +149,7 @@ func (s *Source) aboutGroups(p *rules.Purpose) (said []string) {
 		said = append(said, "That you entered or left a group is kept, for those who use the groups, "+t.Keeps.during()+".")
 	}
 	if t, ok := s.topicOf(Members, p.Output); ok {
-		said = append(said, "That you are in a group is kept while you are; after that "+t.Keeps.after()+".")
+		said = append(said, "That you are in a group is kept while you are; after that "+t.Keeps.afterIf(untilNextPlain)+".")
 	}
 	return said
 }

@@ -88,9 +88,17 @@ func TestNoticeHash(t *testing.T) {
 }
 
 // The record claims of security what is configured, and of the rest what the
-// controller says.
+// controller says; and wherever a bound of a compacted topic stands, in the record or
+// the notice, its condition stands beside it.
 func TestNoPromiseBeyondTheConfiguration(t *testing.T) {
 	plain := NewRecord(sourceOf(t, told, nil))
+	for document, condition := range map[string]string{plain.Markdown(): untilNext, NewNotice(sourceOf(t, told, nil)).Text(): untilNextPlain} {
+		for _, bound := range []string{"25 hours", "4 days"} {
+			if said := strings.Count(document, bound); said == 0 || said != strings.Count(document, bound+condition) {
+				t.Errorf("%d times %q, and not each time %q, in\n%s", said, bound, condition, document)
+			}
+		}
+	}
 	for _, claim := range []string{"TLS", "login", "certificate", "token"} {
 		if strings.Contains(plain.Security, claim) {
 			t.Errorf("%q is claimed of a configuration without it: %s", claim, plain.Security)
@@ -170,8 +178,8 @@ func TestNoticeSaysWhatStays(t *testing.T) {
 		change   func(*Source)
 		has, not []string
 	}{
-		{"as it is", func(*Source) {}, []string{"It ends when you withdraw your consent, when the time for which you gave it is over or when you have your data erased", "deleted at once from what we use, from the working copies on our disks within 1 hour, and from the log of our records within 25 hours",
-			"entered or left a group is kept, for those who use the groups, for at most 38 days", "after that at most 4 days", "with the request's number and not with your id, are kept for at most 15 days",
+		{"as it is", func(*Source) {}, []string{"It ends when you withdraw your consent, when the time for which you gave it is over or when you have your data erased", "deleted at once from what we use, from the working copies on our disks within 1 hour (of a computer that is off: once it runs again), and from the log of our records within 25 hours, once something newer is written to the same part of it",
+			"entered or left a group is kept, for those who use the groups, for at most 38 days", "after that at most 4 days, once something newer is written to the same part of it", "with the request's number and not with your id, are kept for at most 15 days",
 			"(the newest 32 requests): for ever, after an erasure without your id", "nothing is deleted meanwhile", "(the newest 128 of it): until you have your data erased, as we must be able to show it", "a keyed hash of your id, the time of the erasure, a counter, and the numbers of your requests", "Hashes of the numbers", "audit log", "which an erasure does not change: ask us for how long",
 			"Write to privacy@shop.example. It costs nothing. We answer within a month", "GDPR article 6(1)(a)", "Without your consent nothing of this is done"},
 			[]string{"Everything kept for this is deleted", "lists", "for ever (", "own process", "article 9"}},
@@ -181,12 +189,12 @@ func TestNoticeSaysWhatStays(t *testing.T) {
 				s.Topics[i].Keeps.Embedded = true
 			}
 		}, []string{"from the log of our records when the broker that keeps it starts again", "after that until the broker in segmentd's own process starts again", "at most 38 days, while the broker in segmentd's own process runs"},
-			[]string{"25 hours", "4 days"}},
+			[]string{"25 hours", "4 days", "something newer"}},
 		{"nothing deletes", func(s *Source) {
 			for i := range s.Topics {
 				s.Topics[i].Keeps.Within = Forever
 			}
-		}, []string{"but not from the log of our records, which keeps it", "for those who use the groups, for ever", "while you are; after that for ever"}, []string{"25 hours", "38 days", "4 days", "15 days"}},
+		}, []string{"but not from the log of our records, which keeps it", "for those who use the groups, for ever", "while you are; after that for ever"}, []string{"25 hours", "38 days", "4 days", "15 days", "something newer"}},
 		{"no repeats", func(s *Source) { s.Config.Processing.DedupeWindow = 0 }, nil, []string{"Hashes of the numbers"}},
 		{"inputs", func(s *Source) { s.Config.Privacy.InputRetention = "Three years." }, []string{"which an erasure does not change: Three years."}, nil},
 		{"objection", func(s *Source) { s.Rules.Purposes[0].Basis = rules.LegitimateInterests }, []string{"It ends when you object or when you have your data erased", "## Your right to object\n\nYou can object"},
