@@ -116,6 +116,10 @@ type Segment struct {
 	whenShown, stayShown *outline // of when and stay_while, for Explain
 }
 
+// Meaning is the canonical text of all that decides who is in the segment: lets are
+// written out, and neither white space nor the names of lets matter.
+func (s *Segment) Meaning() string { return s.meaning }
+
 // View is what a rule may see: one subject's state for one purpose at one
 // instant. A caller owns and reuses it; rules keep nothing of it.
 type View struct {

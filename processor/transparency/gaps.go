@@ -55,6 +55,13 @@ func purposeGaps(s *Source, purpose int) (found []string) {
 	if p.Basis.NeedsConsent() && p.NoticeVersion == "" {
 		found = append(found, "no notice_version: consents cannot be held against what subjects were told")
 	}
+	if p.SignificantEffect {
+		for _, i := range p.Segments {
+			if seg := &s.Rules.Segments[i]; seg.Description == "" {
+				found = append(found, "significant_effect, and segment "+seg.Key+" has no description: say by which criteria it decides, and what follows for whom (GDPR article 13(2)(f))")
+			}
+		}
+	}
 	if p.Recipients == nil {
 		found = append(found, "no recipients: write recipients: [] if memberships are given to nobody (GDPR article 13(1)(e))")
 	}

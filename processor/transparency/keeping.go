@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"math"
-	"strings"
 	"time"
 
 	"github.com/segmentd/segmentd/rules"
@@ -34,7 +33,7 @@ const (
 	// Kafka closes a partition's newest segment with the next record that is written to
 	// it, and compacts closed segments alone (KIP-354).
 	untilNext      = ", once a later record is written to its partition"
-	untilNextPlain = ", once something newer is written to the same part of it; until then it stays there"
+	untilNextPlain = ", once something newer is written to the same part of that log; until then it stays there"
 )
 
 // inWords says for how long.
@@ -101,11 +100,8 @@ func (s *Source) howLong(purpose int) []string {
 		said = append(said, "What you did is used for at most "+inWords(p.Retention.Milliseconds())+
 			". What is older is not used any more; it is deleted when you do the same again, when we stop looking at it, or when all of this ends.")
 	}
-	for _, path := range reads.Fields {
-		if strings.HasPrefix(path, "traits.") {
-			said = append(said, "What you told us about yourself is used until you change it, have it corrected, or this ends.")
-			break
-		}
+	if s.readsTraits(purpose) {
+		said = append(said, "What you told us about yourself is used until you change it, have it corrected, or this ends.")
 	}
 	said = append(said, "It ends "+list(s.ends(p), "or")+". What is kept for it is then deleted at once from what we use, from the working copies on our disks within "+
 		inWords(s.Config.Privacy.EraseWithin.Milliseconds())+" (of a computer that is off: once it runs again)"+s.fromChangelog()+"; “What else we keep” says what stays.")
@@ -122,6 +118,12 @@ func (s *Source) ends(p *rules.Purpose) (ways []string) {
 	}
 	if p.Basis.EndedByObjection() || p.DirectMarketing {
 		ways = append(ways, "when you object")
+	}
+	switch p.Basis {
+	case rules.LegalObligation, rules.PublicTask:
+		return append(ways, "when we erase your data, which we may refuse you while the law asks us to keep them")
+	case rules.Contract:
+		return append(ways, "when we erase your data, because you ask for it or because the contract is over")
 	}
 	return append(ways, "when you have your data erased")
 }
@@ -149,7 +151,7 @@ func (s *Source) aboutGroups(p *rules.Purpose) (said []string) {
 		said = append(said, "That you entered or left a group is kept, for those who use the groups, "+t.Keeps.during()+".")
 	}
 	if t, ok := s.topicOf(Members, p.Output); ok {
-		said = append(said, "That you are in a group is kept while you are; after that "+t.Keeps.afterIf(untilNextPlain)+".")
+		said = append(said, "That you are in a group is kept, in a log of its own, while you are; after that "+t.Keeps.afterIf(untilNextPlain)+".")
 	}
 	return said
 }

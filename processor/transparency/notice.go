@@ -6,13 +6,15 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+
+	"github.com/segmentd/segmentd/rules"
 )
 
 // Notice is what data subjects are told (GDPR articles 13 and 14), in English.
 type Notice struct {
 	Language string `json:"language"`
-	// Hash is the hex SHA-256 of all that is said, but for the versions of
-	// notices: where it changes, a new version is due.
+	// Hash is the hex SHA-256 of all that is said, but for the versions of notices, and
+	// of what the rules mean, which is not printed: where it changes, a new version is due.
 	Hash string `json:"hash"`
 
 	Controller ControllerDetails `json:"controller"`
@@ -75,15 +77,16 @@ func NewNotice(s Source) *Notice {
 	for i := range s.Rules.Purposes {
 		n.Purposes = append(n.Purposes, s.purposeNotice(i))
 	}
-	n.Hash = n.hash()
+	n.Hash = n.hash(s.Rules)
 	return n
 }
 
 // Is reports whether the notice has a hash, or one that begins so.
 func (n *Notice) Is(hash string) bool { return hash != "" && strings.HasPrefix(n.Hash, hash) }
 
-// hash is of all that is said but the versions.
-func (n *Notice) hash() string {
+// hash is of all that is said but the versions, and of what decides who is in which
+// segment, also where no word of the notice tells of it.
+func (n *Notice) hash(set *rules.Set) string {
 	said := *n
 	said.Hash, said.Purposes = "", make([]PurposeNotice, len(n.Purposes))
 	copy(said.Purposes, n.Purposes)
@@ -94,8 +97,14 @@ func (n *Notice) hash() string {
 	if err != nil {
 		panic("invariant: a notice is texts: " + err.Error())
 	}
-	sum := sha256.Sum256(text)
-	return hex.EncodeToString(sum[:])
+	h := sha256.New()
+	h.Write(text)
+	for i := range set.Purposes {
+		for _, segment := range set.Purposes[i].Segments {
+			fmt.Fprintf(h, "\n%q", set.Segments[segment].Meaning())
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 func (s *Source) purposeNotice(purpose int) PurposeNotice {
@@ -103,7 +112,7 @@ func (s *Source) purposeNotice(purpose int) PurposeNotice {
 	n := PurposeNotice{
 		Key: p.Key, Version: p.NoticeVersion, Why: p.Description, Basis: s.basisWords(purpose), Must: []string{must[p.Basis]}, Does: []string{}, Data: s.dataNotices(purpose),
 		Special: s.specialWords(purpose), Reveals: []string{}, HowLong: s.howLong(purpose), Recipients: []string{}, Groups: []SegmentNotice{}, Effect: []string{},
-		Rights: rightNames(p),
+		Rights: s.rightNames(purpose),
 	}
 	for _, c := range inferred(s.Rules, purpose) {
 		n.Reveals = append(n.Reveals, category(c))

@@ -1,6 +1,7 @@
 package transparency
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 )
@@ -18,7 +19,7 @@ func (n *Notice) Text() string {
 func (w *markdown) notice(n *Notice) {
 	c := &n.Controller
 	w.line("## Who is responsible")
-	w.line("%s", joined(", ", c.Name, c.Address, c.Country))
+	w.line("%s", joined(", ", cmp.Or(c.Name, unnamed), c.Address, c.Country))
 	w.said("Contact: ", c.Contact)
 	w.said("Data protection officer: ", c.DPO)
 	w.said("Representative in the European Union: ", c.Representative)
@@ -43,6 +44,9 @@ func (w *markdown) notice(n *Notice) {
 	w.rights(n.Rights)
 	w.line("%s", strings.Join(n.Exercise, " "))
 }
+
+// unnamed stands in the place of the controller where nothing says who it is.
+const unnamed = "**Not stated** (set controller.name and controller.contact in the configuration; GDPR article 13(1)(a))"
 
 // rights writes the right to object apart from the others (GDPR article 21(4)).
 func (w *markdown) rights(rights []Right) {

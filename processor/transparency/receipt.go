@@ -219,7 +219,7 @@ func (s *Source) consentRecord(id subject.ID, key string, proofs []subject.Proof
 		c.Recipients = append(c.Recipients, r.Name)
 	}
 	s.receiptStorage(&c, p)
-	s.receiptRights(&c, p)
+	s.receiptRights(&c, pi)
 	if p.Basis.NeedsConsent() {
 		c.Status, c.Notice = consentStatus(p, proofs, newest, at)
 	}
@@ -256,19 +256,19 @@ func (s *Source) receiptStorage(c *ConsentRecord, p *rules.Purpose) {
 
 // gdprRights are the Data Privacy Vocabulary's words for rights.
 var gdprRights = map[string]string{
-	"access": "eu-gdpr:A15", "rectification": "eu-gdpr:A16", "erasure": "eu-gdpr:A17", "restriction": "eu-gdpr:A18", portability: "eu-gdpr:A20",
+	"access": "eu-gdpr:A15", rectification: "eu-gdpr:A16", "erasure": "eu-gdpr:A17", "restriction": "eu-gdpr:A18", portability: "eu-gdpr:A20",
 	objection: "eu-gdpr:A21", withdrawal: "eu-gdpr:A7-3", humanDecision: "eu-gdpr:A22", "complaint": "eu-gdpr:A77",
 }
 
-func (s *Source) receiptRights(c *ConsentRecord, p *rules.Purpose) {
-	for _, name := range rightNames(p) {
+func (s *Source) receiptRights(c *ConsentRecord, purpose int) {
+	for _, name := range s.rightNames(purpose) {
 		at := s.Config.Controller.Contact
 		if name == "complaint" {
 			at = s.Config.Privacy.Authority
 		}
 		c.Rights = append(c.Rights, ReceiptControl{gdprRights[name], at})
 	}
-	if p.Basis.NeedsConsent() {
+	if s.hasRight(purpose, withdrawal) {
 		c.Withdrawal = &ReceiptControl{"dpv:WithdrawConsent", s.Config.Privacy.Withdrawal}
 	}
 }

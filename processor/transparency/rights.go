@@ -1,18 +1,28 @@
 package transparency
 
-import "github.com/segmentd/segmentd/rules"
+import (
+	"slices"
+	"strings"
+
+	"github.com/segmentd/segmentd/rules"
+)
 
 // Names of rights that not every purpose has.
 const (
+	rectification = "rectification"
 	portability   = "portability"
 	objection     = "objection"
 	withdrawal    = "withdrawal"
 	humanDecision = "human decision"
 )
 
-// hasRight reports whether subjects have a right with regard to a purpose.
-func hasRight(p *rules.Purpose, right string) bool {
+// hasRight reports whether subjects have a right with regard to a purpose. What they
+// did cannot be rectified, only what they said of themselves.
+func (s *Source) hasRight(purpose int, right string) bool {
+	p := &s.Rules.Purposes[purpose]
 	switch right {
+	case rectification:
+		return s.readsTraits(purpose)
 	case portability:
 		return p.Basis.NeedsConsent() || p.Basis == rules.Contract
 	case objection:
@@ -25,11 +35,17 @@ func hasRight(p *rules.Purpose, right string) bool {
 	return true
 }
 
+// readsTraits reports whether a purpose uses what subjects said of themselves.
+func (s *Source) readsTraits(purpose int) bool {
+	isTrait := func(path string) bool { return strings.HasPrefix(path, "traits.") }
+	return slices.ContainsFunc(s.Rules.ReadsFor(purpose).Fields, isTrait)
+}
+
 // rightNames are the rights with regard to a purpose, in the order of rights.
-func rightNames(p *rules.Purpose) []string {
+func (s *Source) rightNames(purpose int) []string {
 	names := []string{}
-	for _, right := range []string{"access", "rectification", "erasure", "restriction", portability, objection, withdrawal, humanDecision, "complaint"} {
-		if hasRight(p, right) {
+	for _, right := range []string{"access", rectification, "erasure", "restriction", portability, objection, withdrawal, humanDecision, "complaint"} {
+		if s.hasRight(purpose, right) {
 			names = append(names, right)
 		}
 	}
@@ -41,25 +57,25 @@ func rightNames(p *rules.Purpose) []string {
 func rights(s *Source) []Right {
 	all := []Right{
 		{"access", "You can ask what we hold about you, and get a copy."},
-		{"rectification", "You can have wrong data corrected."},
-		{"erasure", "You can have your data deleted."},
+		{rectification, "You can have wrong data corrected" + with(": ", s.purposesWith(rectification)) + "."},
+		{"erasure", "You can have your data deleted: all of them at once, with which all of this ends." + s.refusable()},
 		{"restriction", "You can ask us to keep your data without using them, for instance while you contest that they are right; nothing is deleted meanwhile, unless you withdraw a consent, object or ask for it."},
 	}
-	if keys := s.purposesWith(portability); keys != "" {
-		all = append(all, Right{portability, "You can get the data that you gave us, and what we saw you do, in a form that another service can read: " + keys + "."})
+	if which := s.purposesWith(portability); which != "" {
+		all = append(all, Right{portability, "You can get the data that you gave us, and what we saw you do, in a form that another service can read: " + which + "."})
 	}
-	if keys := s.purposesWith(objection); keys != "" {
-		all = append(all, Right{objection, "You can object; for direct marketing without giving a reason: " + keys + "."})
+	if which := s.purposesWith(objection); which != "" {
+		all = append(all, Right{objection, "You can object; for direct marketing without giving a reason: " + which + "."})
 	}
-	if keys := s.purposesWith(withdrawal); keys != "" {
-		text := "You can withdraw your consent at any time; what was done until then stays lawful: " + keys + "."
+	if which := s.purposesWith(withdrawal); which != "" {
+		text := "You can withdraw your consent at any time; what was done until then stays lawful: " + which + "."
 		if how := s.Config.Privacy.Withdrawal; how != "" {
 			text += " " + how
 		}
 		all = append(all, Right{withdrawal, text})
 	}
-	if keys := s.purposesWith(humanDecision); keys != "" {
-		all = append(all, Right{humanDecision, "You can have a human being decide, say what you think, and contest the decision: " + keys + "."})
+	if which := s.purposesWith(humanDecision); which != "" {
+		all = append(all, Right{humanDecision, "You can have a human being decide, say what you think, and contest the decision: " + which + "."})
 	}
 	complaint := "You can complain to a supervisory authority"
 	if authority := s.Config.Privacy.Authority; authority != "" {
@@ -85,11 +101,30 @@ func exercise(s *Source) []string {
 
 // purposesWith names the purposes with a right, "" if it is of none.
 func (s *Source) purposesWith(right string) string {
-	var keys []string
+	var names []string
 	for i := range s.Rules.Purposes {
-		if p := &s.Rules.Purposes[i]; hasRight(p, right) {
-			keys = append(keys, "“"+label(p.Key)+"”")
+		if s.hasRight(i, right) {
+			names = append(names, "“"+s.Rules.Purposes[i].Description+"”")
 		}
 	}
-	return list(keys, "and")
+	return list(names, "and")
+}
+
+// with is a text after a mark, "" where there is none.
+func with(mark, text string) string {
+	if text == "" {
+		return ""
+	}
+	return mark + text
+}
+
+// refusable says when an erasure can be refused (GDPR article 17(3)(b)), where a purpose
+// is such that it can.
+func (s *Source) refusable() string {
+	for i := range s.Rules.Purposes {
+		if b := s.Rules.Purposes[i].Basis; b == rules.LegalObligation || b == rules.PublicTask {
+			return " While the law asks us to keep some of them we may refuse that, and tell you why."
+		}
+	}
+	return ""
 }

@@ -45,7 +45,8 @@ func TestNoticeHash(t *testing.T) {
 		{"Send offers", "Send many offers"}, {"lawful_basis: consent", "lawful_basis: contract"}, {"retention: 30d", "retention: 31d"},
 		{"[Mail House]", "[Print Ltd]"}, {"user.contact.address.country", "user.location"}, {"name: Buyers", "name: Customers"},
 		{"Who bought", "Who bought once"}, {`"Order"`, `"Order Completed"`}, {"traits.country ==", "traits.city =="},
-		{"purpose: ads,", "purpose: ads, min_dwell: 1h,"}, {"retention: 30d", "retention: 30d, direct_marketing: true"},
+		{"purpose: ads,", "purpose: ads, min_dwell: 1h,"}, {".exists()", ".count() >= 2"}, {`"DE"`, `"AT"`}, // of the last two no word tells
+		{"purpose: ads,", "purpose: ads, stay_while: 'true',"}, {"retention: 30d", "retention: 30d, direct_marketing: true"},
 		{"retention: 30d", "retention: 30d, consent_expires_after: 365d"},
 	} {
 		n := NewNotice(sourceOf(t, strings.Replace(told, change[0], change[1], 1), nil))
@@ -80,7 +81,8 @@ func TestNoticeHash(t *testing.T) {
 			t.Errorf("%s keeps records for longer, and subjects are told the same", s.Topics[i].Name)
 		}
 	}
-	for _, change := range [][2]string{{"2026-03", "2026-06"}, {"purposes:", "revision: 7\npurposes:"}, {"retention: 30d", "retention: 30d, data_use: sales"}} {
+	for _, change := range [][2]string{{"2026-03", "2026-06"}, {"purposes:", "revision: 7\npurposes:"}, {"retention: 30d", "retention: 30d, data_use: sales"},
+		{".exists() && ", ".exists()  &&  "}} {
 		if n := NewNotice(sourceOf(t, strings.Replace(told, change[0], change[1], 1), nil)); n.Hash != base.Hash {
 			t.Errorf("%s: another hash, though subjects are told the same", change[1])
 		}
@@ -170,6 +172,46 @@ func TestRightsFollowTheBases(t *testing.T) {
 	}
 }
 
+// Rights name purposes as their headings do. What somebody did cannot be corrected, so
+// rectification stands only where something is used that people say of themselves.
+func TestRightsNamePurposes(t *testing.T) {
+	events := strings.Replace(told, ` && traits.country == "DE"`, "", 1)
+	for _, c := range []struct {
+		name, text, right, want string
+		here                    bool
+	}{
+		{"traits", told, rectification, "You can have wrong data corrected: “Send offers”.", true},
+		{"a birthdate", strings.Replace(events, "retention: 30d", "retention: 30d, min_age: 18, birthdate_trait: born", 1), rectification, "You can have wrong data corrected: “Send offers”.", true},
+		{"events alone", events, rectification, "You can have wrong data corrected.", false},
+		{"consent", told, withdrawal, "what was done until then stays lawful: “Send offers”.", true},
+		{"interests", strings.Replace(told, "basis: consent", "basis: legitimate_interests", 1), objection, "without giving a reason: “Send offers”.", true},
+	} {
+		n := NewNotice(sourceOf(t, c.text, nil))
+		i := slices.IndexFunc(n.Rights, func(r Right) bool { return r.Name == c.right })
+		if i < 0 || !strings.HasSuffix(n.Rights[i].Text, c.want) {
+			t.Errorf("%s: %q is not said of %s: %v", c.name, c.want, c.right, n.Rights)
+		}
+		if have := slices.Contains(n.Purposes[0].Rights, c.right); have != c.here {
+			t.Errorf("%s: the purpose has the right of %s: %v, want %v", c.name, c.right, have, c.here)
+		}
+	}
+}
+
+// Where being in a segment has a significant effect, it is a gap that nothing says by
+// which criteria it decides.
+func TestCriteriaAreAGap(t *testing.T) {
+	undescribed := strings.Replace(told, "description: Who bought, ", "", 1)
+	significant := func(text string) string {
+		return strings.Replace(text, "lawful_basis: consent", "lawful_basis: contract, significant_effect: true, safeguards: Ask us", 1)
+	}
+	for text, want := range map[string]bool{told: false, undescribed: false, significant(told): false, significant(undescribed): true} {
+		gaps := NewNotice(sourceOf(t, text, nil)).Gaps
+		if have := strings.Contains(strings.Join(gaps, "\n"), "segment buyers has no description"); have != want {
+			t.Errorf("a gap is %v, want %v: %v in\n%s", have, want, gaps, text)
+		}
+	}
+}
+
 // A notice says what ends the processing, what is deleted then and what is not, and no
 // bound that is not kept: on the embedded broker, and where nothing deletes, there is none.
 func TestNoticeSaysWhatStays(t *testing.T) {
@@ -178,8 +220,8 @@ func TestNoticeSaysWhatStays(t *testing.T) {
 		change   func(*Source)
 		has, not []string
 	}{
-		{"as it is", func(*Source) {}, []string{"It ends when you withdraw your consent, when the time for which you gave it is over or when you have your data erased", "deleted at once from what we use, from the working copies on our disks within 1 hour (of a computer that is off: once it runs again), and from the log of our records within 25 hours, once something newer is written to the same part of it",
-			"entered or left a group is kept, for those who use the groups, for at most 38 days", "after that at most 4 days, once something newer is written to the same part of it", "with the request's number and not with your id, are kept for at most 15 days",
+		{"as it is", func(*Source) {}, []string{"It ends when you withdraw your consent, when the time for which you gave it is over or when you have your data erased", "deleted at once from what we use, from the working copies on our disks within 1 hour (of a computer that is off: once it runs again), and from the log of our records within 25 hours, once something newer is written to the same part of that log",
+			"entered or left a group is kept, for those who use the groups, for at most 38 days", "after that at most 4 days, once something newer is written to the same part of that log", "with the request's number and not with your id, are kept for at most 15 days",
 			"(the newest 32 requests): for ever, after an erasure without your id", "nothing is deleted meanwhile", "(the newest 128 of it): until you have your data erased, as we must be able to show it", "a keyed hash of your id, the time of the erasure, a counter, and the numbers of your requests", "Hashes of the numbers", "audit log", "which an erasure does not change: ask us for how long",
 			"Write to privacy@shop.example. It costs nothing. We answer within a month", "GDPR article 6(1)(a)", "Without your consent nothing of this is done"},
 			[]string{"Everything kept for this is deleted", "lists", "for ever (", "own process", "article 9"}},
@@ -203,6 +245,10 @@ func TestNoticeSaysWhatStays(t *testing.T) {
 			s.Config.Privacy.Transfers = []config.Transfer{{Recipient: "a", Country: "b", Safeguards: "c"}}
 		}, []string{"a, b: c", "We give you a copy of what protects your data in other countries"}, nil},
 		{"officer", func(s *Source) { s.Config.Controller.DPO = "dpo@shop.example" }, []string{"You can also write to our data protection officer: dpo@shop.example"}, nil},
+		{"nobody", func(s *Source) { s.Config.Controller = config.Controller{} }, []string{"## Who is responsible\n\n**Not stated** (set controller.name and controller.contact"}, nil},
+		{"contract", func(s *Source) { s.Rules.Purposes[0].Basis = rules.Contract }, []string{"It ends when we erase your data, because you ask for it or because the contract is over. What"}, []string{"we may refuse"}},
+		{"law", func(s *Source) { s.Rules.Purposes[0].Basis = rules.LegalObligation }, []string{"You cannot choose: the law asks for it",
+			"It ends when we erase your data, which we may refuse you while the law asks us to keep them. What", "all of this ends. While the law asks us to keep some of them we may refuse that"}, []string{"when you have your data erased"}},
 		{"no officer", func(s *Source) { s.Config.Controller.NoDPO = "We are small." }, nil, []string{"We are small"}},
 	} {
 		s := sourceOf(t, told, nil)
