@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"regexp"
 	"strconv"
 
@@ -24,12 +25,12 @@ What was cut off at the end leaves no trace in the log itself. Running instances
 and hash into their log ("the audit log's head", once a minute): give those that you kept with --head. Files whose time is
 over may be deleted, the oldest first: say with --first which entry is the first that must be there.
 
-Where brokers are configured it also reads the decisions topics, as far as the group has taken them, and the changelog: each
-decision has its proof, as it was read, each proof its decision (unless retention has deleted that), and each consent in
+Where brokers are configured, or the embedded one runs (--embedded, or embedded: true; --broker-listen), it also reads the
+decisions topics, as far as the group has taken them, and the changelog: each decision has its proof, as it was read, each proof its decision (unless retention has deleted that), and each consent in
 force a proof. What does not agree is told by the keyed hash that the audit log has of the subject. Needs the rules, the
 secret and memory for all decisions.`,
 		setup: func(fs *pflag.FlagSet) func(context.Context, *invocation) error {
-			config.AddFlags(fs, "config", "data", "brokers", "group", "rules")
+			config.AddFlags(fs, "config", "data", "brokers", "embedded", "broker-listen", "group", "rules")
 			heads := fs.StringArray("head", nil, "`number:hash` of an entry that was published; may be repeated")
 			first := fs.Uint64("first", 1, "`number` of the first entry that must be there")
 			return func(ctx context.Context, inv *invocation) error {
@@ -49,14 +50,33 @@ secret and memory for all decisions.`,
 				if err := verifyLedger(inv, auditDir(cfg.Data), opts); err != nil {
 					return err
 				}
-				if len(cfg.Kafka.Brokers) == 0 {
-					fmt.Fprintln(inv.out, "the consent ledger was not checked: no brokers are configured")
+				if why := noBrokers(ctx, cfg); why != "" {
+					fmt.Fprintln(inv.out, "the consent ledger was not checked: "+why)
 					return nil
 				}
 				return verifyConsents(ctx, inv, cfg)
 			}
 		},
 	}
+}
+
+// noBrokers says why there are none to read from, "" if there are: of an embedded
+// broker, which cfg then names, only while its process runs.
+func noBrokers(ctx context.Context, cfg *config.Config) string {
+	if len(cfg.Kafka.Brokers) == 0 && !cfg.Embedded {
+		return "no brokers are configured; give them with --brokers, or say --embedded while segmentd runs with its own"
+	}
+	if !cfg.Embedded {
+		return ""
+	}
+	dialer := net.Dialer{Timeout: startTimeout}
+	conn, err := dialer.DialContext(ctx, "tcp", cfg.BrokerListen)
+	if err != nil {
+		return "the embedded broker does not answer at " + cfg.BrokerListen + "; verify while segmentd runs (--broker-listen for another address)"
+	}
+	conn.Close()
+	cfg.Kafka.Brokers = []string{cfg.BrokerListen}
+	return ""
 }
 
 var anchorText = regexp.MustCompile(`^([1-9][0-9]{0,18}):([0-9a-f]{64})$`)

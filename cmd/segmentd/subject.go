@@ -36,6 +36,7 @@ func subjectActions() []subjectAction {
 		{"extend", "USER", "give an access or portability request more time (article 12(3)): --request-id, --reason, --until", []string{"request-id", "reason", "until"}, subjectExtend},
 		{"refuse", "USER", "refuse one (article 12(4)): --request-id, --reason", []string{"request-id", "reason"}, subjectRefuse},
 		{"object", "USER", "end a purpose that USER objects to (article 21): --purpose", []string{"purpose", "timestamp"}, subjectObject},
+		{"withdraw", "USER", "end a purpose to which USER consents no more (article 7(3)): --purpose", []string{"purpose", "timestamp"}, subjectWithdraw},
 	}
 }
 
@@ -99,7 +100,7 @@ func subjectHelp() string {
 		fmt.Fprintf(&b, "  %-25s %s\n", a.name+" "+a.args, a.summary)
 	}
 	b.WriteString(`
-All but access, portability, receipt, extend, refuse and object are sent to the requests topic, as --request-id, and how far they are is told; with
+All but access, portability, receipt, extend, refuse, object and withdraw are sent to the requests topic, as --request-id, and how far they are is told; with
 --wait (or --wait=10m) once they are done. An erasure is done when the files have nothing of USER any more. A repeat with
 the same --request-id and --timestamp changes nothing. Documents are JSON; 'access USER --output text' is one to read.
 

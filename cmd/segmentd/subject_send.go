@@ -5,13 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"strings"
 	"time"
 
 	"github.com/segmentd/segmentd/processor/core"
+	"github.com/segmentd/segmentd/state/subject"
 )
 
 func subjectErase(ctx context.Context, c *subjectCall) error    { return c.send(ctx, "erase", nil) }
@@ -172,12 +172,20 @@ func detailText(q sentRequest) string {
 	return text
 }
 
-// subjectObject writes a decision. Those have no id, and nothing waits for them.
 func subjectObject(ctx context.Context, c *subjectCall) error {
+	return c.decide(ctx, subject.Objected, "objection to")
+}
+
+func subjectWithdraw(ctx context.Context, c *subjectCall) error {
+	return c.decide(ctx, subject.Withdrawn, "withdrawal of consent to")
+}
+
+// decide sends a decision. Those have no id, and nothing waits for them.
+func (c *subjectCall) decide(ctx context.Context, status subject.Status, what string) error {
 	if *c.purpose == "" {
-		return usagef("say which purpose USER objects to, with --purpose")
+		return usagef("say which purpose the %s is about, with --purpose", strings.Fields(what)[0])
 	}
-	answer, err := c.asker.ask(ctx, "/v1/decisions", c.body(map[string]any{"purpose": *c.purpose, "status": "objected"}))
+	answer, err := c.asker.ask(ctx, "/v1/decisions", c.body(map[string]any{"purpose": *c.purpose, "status": status.String()}))
 	if err != nil {
 		return err
 	}
@@ -185,6 +193,6 @@ func subjectObject(ctx context.Context, c *subjectCall) error {
 		_, err = c.inv.out.Write(answer)
 		return err
 	}
-	_, err = io.WriteString(c.inv.out, "the objection to "+*c.purpose+" is sent\n")
+	_, err = fmt.Fprintf(c.inv.out, "the %s %s is sent\n", what, *c.purpose)
 	return err
 }
