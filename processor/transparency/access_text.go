@@ -61,7 +61,7 @@ func (a *Access) restrictions() (items []string) {
 	return items
 }
 
-// dated is a word with an instant, "" without one.
+// dated is a word with an instant, or another text, "" without one.
 func dated(word, at string) string {
 	if at == "" {
 		return ""

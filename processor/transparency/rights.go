@@ -57,7 +57,7 @@ func (s *Source) rightNames(purpose int) []string {
 func rights(s *Source) []Right {
 	all := []Right{
 		{"access", "You can ask what we hold about you, and get a copy."},
-		{rectification, "You can have wrong data corrected" + with(": ", s.purposesWith(rectification)) + "."},
+		{rectification, "You can have wrong data corrected" + dated(": ", s.purposesWith(rectification)) + "."},
 		{"erasure", "You can have your data deleted: all of them at once, with which all of this ends." + s.refusable()},
 		{"restriction", "You can ask us to keep your data without using them, for instance while you contest that they are right; nothing is deleted meanwhile, unless you withdraw a consent, object or ask for it."},
 	}
@@ -108,14 +108,6 @@ func (s *Source) purposesWith(right string) string {
 		}
 	}
 	return list(names, "and")
-}
-
-// with is a text after a mark, "" where there is none.
-func with(mark, text string) string {
-	if text == "" {
-		return ""
-	}
-	return mark + text
 }
 
 // refusable says when an erasure can be refused (GDPR article 17(3)(b)), where a purpose
