@@ -27,8 +27,9 @@ over may be deleted, the oldest first: say with --first which entry is the first
 
 Where brokers are configured, or the embedded one runs (--embedded, or embedded: true; --broker-listen), it also reads the
 decisions topics, as far as the group has taken them, and the changelog: each decision has its proof, as it was read, each
-proof its decision (unless retention has deleted that), and each consent in force a proof. What does not agree is told by the keyed hash that the audit log has of the subject. Needs the rules, the
-secret and memory for all decisions.`,
+proof its decision (unless retention has deleted that), and each consent in force a proof. What
+does not agree is told by the keyed hash that the audit log has of the subject. Needs the rules, the secret and memory for all
+decisions.`,
 		setup: func(fs *pflag.FlagSet) func(context.Context, *invocation) error {
 			config.AddFlags(fs, "config", "data", "brokers", "embedded", "broker-listen", "group", "rules")
 			heads := fs.StringArray("head", nil, "`number:hash` of an entry that was published; may be repeated")
