@@ -66,6 +66,7 @@ type handing struct {
 type Consents struct {
 	Subject subject.ID
 	Dossier *subject.Dossier // shares nothing with what is kept
+	Record  *subject.Record  // likewise; nil: nothing is kept
 	Rules   *rules.Set       // in force
 	At      subject.Instant  // the partition's clock
 }
@@ -76,7 +77,7 @@ func (p *Processor) Consents(ctx context.Context, id subject.ID) (Consents, erro
 	if err != nil {
 		return Consents{}, err
 	}
-	return Consents{id, dossier, s.explainer.Rules(), s.clock}, nil
+	return Consents{id, dossier, s.record, s.explainer.Rules(), s.clock}, nil
 }
 
 // kept finds a subject in the partitions where it can be; s.record is nil where

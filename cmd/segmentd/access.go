@@ -61,7 +61,7 @@ func (s *service) ownersIn(addresses *kafka.AddressBook) func(context.Context) (
 // receipt is the receipt of a subject's decisions.
 func (s *service) receipt(c processor.Consents) any {
 	return transparency.NewReceipt(s.documentSource(c.Rules),
-		transparency.Decided{Subject: c.Subject, Proofs: c.Dossier.Proofs, Dropped: c.Dossier.Dropped, At: c.At, Made: time.Now()})
+		transparency.Decided{Subject: c.Subject, Proofs: c.Dossier.Proofs, Record: c.Record, Dropped: c.Dossier.Dropped, At: c.At, Made: time.Now()})
 }
 
 // accessed is what is kept about a subject with what goes with it.

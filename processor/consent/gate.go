@@ -49,6 +49,15 @@ func (p Policy) counts(d subject.Decision) bool {
 	return (d.Explicit || !p.NeedsExplicit) && (p.OldestNotice == "" || d.NoticeVersion >= p.OldestNotice)
 }
 
+// EndOf is the instant at which a grant ends by itself: its own, or the one that the
+// purpose sets it, whichever is earlier. Never: it has none.
+func (p Policy) EndOf(d subject.Decision) subject.Instant {
+	if p.ExpiresAfter > 0 {
+		return min(d.Expires, d.Effective().Add(p.ExpiresAfter))
+	}
+	return d.Expires
+}
+
 // Heeds reports whether a stop of that status ends the basis.
 func (p Policy) Heeds(s subject.Status) bool {
 	return p.NeedsConsent || s == subject.Objected && p.EndedByObjection
@@ -77,10 +86,7 @@ func stop(b *subject.Basis, stop subject.Stop) bool {
 }
 
 func takeGrant(b *subject.Basis, p Policy, d subject.Decision) bool {
-	g := subject.Grant{At: d.Effective(), Expires: d.Expires}
-	if p.ExpiresAfter > 0 {
-		g.Expires = min(g.Expires, g.At.Add(p.ExpiresAfter))
-	}
+	g := subject.Grant{At: d.Effective(), Expires: p.EndOf(d)}
 	if b.Stop.Status != subject.NoDecision && g.At <= b.Stop.At {
 		return false
 	}

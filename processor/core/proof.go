@@ -20,7 +20,7 @@ func ConsentOf(p *rules.Purpose, proofs []subject.Proof) (notice string, until s
 		if x.Purpose != "" && x.Purpose != p.Key {
 			continue
 		}
-		d := subject.Decision{Purpose: p.Key, Status: x.Status, Explicit: x.Explicit, Time: x.Time, Arrival: x.Arrival, Expires: x.Expires, NoticeVersion: x.NoticeVersion}
+		d := decisionOf(p, x)
 		consent.Take(&b, policy, d)
 		if x.Status == subject.Given {
 			notices[d.Effective()] = x.NoticeVersion
@@ -31,4 +31,14 @@ func ConsentOf(p *rules.Purpose, proofs []subject.Proof) (notice string, until s
 	}
 	newest := b.Grants[len(b.Grants)-1]
 	return notices[newest.At], newest.Expires, true
+}
+
+// EndOf is the instant at which the consent that a proof is of ends by itself, for a
+// purpose; subject.Never where it does not.
+func EndOf(p *rules.Purpose, x *subject.Proof) subject.Instant {
+	return PolicyOf(p).EndOf(decisionOf(p, x))
+}
+
+func decisionOf(p *rules.Purpose, x *subject.Proof) subject.Decision {
+	return subject.Decision{Purpose: p.Key, Status: x.Status, Explicit: x.Explicit, Time: x.Time, Arrival: x.Arrival, Expires: x.Expires, NoticeVersion: x.NoticeVersion}
 }

@@ -56,9 +56,10 @@ type ConsentRecord struct {
 	Recipients    []string           `json:"recipient_third_parties"`
 	Withdrawal    *ReceiptControl    `json:"withdrawal_method,omitempty"`
 	Rights        []ReceiptControl   `json:"privacy_rights"`
-	Status        string             `json:"consent_status,omitempty"` // absent where the basis is not consent
-	Events        []ConsentEvent     `json:"events"`                   // consent that was given, refused, withdrawn, in the order in which it was read
-	Objections    []ConsentEvent     `json:"objections,omitempty"`     // likewise; they are no status of consent
+	Status        string             `json:"consent_status,omitempty"`        // absent where the basis is not consent
+	Reason        string             `json:"consent_status_reason,omitempty"` // why a consent that was given does not count
+	Events        []ConsentEvent     `json:"events"`                          // consent that was given, refused, withdrawn or ended by an objection, in the order in which it was read
+	Objections    []ConsentEvent     `json:"objections,omitempty"`            // likewise, whatever the basis
 }
 
 // ReceiptPurpose is what data are used for.
@@ -127,7 +128,7 @@ func receiptContext() map[string]any {
 		"storage_locations": "dpv:hasStorageCondition", "location": "dpv:hasLocation", "retention_period": "dpv:hasStorageCondition",
 		"duration": map[string]any{"@id": "dpv:hasDuration", "@type": "xsd:duration"}, "recipient_third_parties": "dpv:hasRecipient",
 		"withdrawal_method": "dpv:hasConsentControl", "privacy_rights": "dpv:hasRight", "exercised_at": "dpv:isExercisedAt",
-		"consent_status": iri("dpv:hasConsentStatus"), "events": "dpv:hasConsentStatus", "objections": "dpv:hasRight", "event_time": at("dpv:isIndicatedAtTime"),
+		"consent_status": iri("dpv:hasConsentStatus"), "consent_status_reason": "dct:description", "events": "dpv:hasConsentStatus", "objections": "dpv:hasRight", "event_time": at("dpv:isIndicatedAtTime"),
 		"event_state": "@type", "right_exercised": "@type", "event_type": iri("dpv:hasLegalBasis"), "entity_id": iri("dpv:isIndicatedBy"), "received": at("dct:dateAccepted"),
 		"validity_duration": "dpv:hasDuration", "value": "rdf:value", "expression_method": "dpv:hasIndicationMethod", "source": "dct:source",
 	}
@@ -143,6 +144,7 @@ const (
 type Decided struct {
 	Subject subject.ID
 	Proofs  []subject.Proof
+	Record  *subject.Record // what is kept of the subject, for its age; nil: nothing is
 	Dropped uint64          // older proofs that are not kept
 	At      subject.Instant // as of when it is said how consents stand
 	Made    time.Time       // when the receipt is made
@@ -156,7 +158,7 @@ func NewReceipt(s Source, d Decided) *Receipt {
 		Controllers: []Party{{"controller", c.Name, "dpv:DataController", c.Contact, c.Address}}, Authority: s.Config.Privacy.Authority, Records: []ConsentRecord{}, Older: d.Dropped,
 	}
 	for _, key := range decidedPurposes(s.Rules, d.Proofs) {
-		r.Records = append(r.Records, s.consentRecord(id, key, d.Proofs, d.At))
+		r.Records = append(r.Records, s.consentRecord(&d, key))
 	}
 	text, err := json.Marshal(r)
 	if err != nil {
@@ -185,31 +187,35 @@ func decidedPurposes(set *rules.Set, proofs []subject.Proof) []string {
 	return sorted(keys)
 }
 
-func (s *Source) consentRecord(id subject.ID, key string, proofs []subject.Proof, at subject.Instant) ConsentRecord {
+func (s *Source) consentRecord(d *Decided, key string) ConsentRecord {
+	id, p := d.Subject, &rules.Purpose{} // which nothing is declared of
+	pi, declared := s.Rules.PurposeIndex(key)
+	if declared {
+		p = &s.Rules.Purposes[pi]
+	}
 	sum := sha256.Sum256([]byte(s.Config.Group + "\x00" + id.Type.String() + "\x00" + id.Value + "\x00" + key))
 	c := ConsentRecord{Type: "dpv:ConsentRecord", SchemaVersion: recordProfile, RecordID: hex.EncodeToString(sum[:16]), PrincipalID: id.Value, Jurisdiction: "loc:EU",
 		PII: []PIIType{}, Locations: []StorageCondition{}, Retention: []StorageCondition{}, Recipients: []string{}, Rights: []ReceiptControl{}, Events: []ConsentEvent{}}
 	var newest *subject.Proof
-	for i := range proofs {
-		x := &proofs[i]
+	for i := range d.Proofs {
+		x := &d.Proofs[i]
 		if x.Purpose != "" && x.Purpose != key {
 			continue
 		}
 		if x.Status == subject.Objected {
-			c.Objections = append(c.Objections, eventOf(x))
-		} else {
-			c.Events = append(c.Events, eventOf(x))
+			c.Objections = append(c.Objections, objectionOf(x))
 		}
-		if newest == nil || effective(x) >= effective(newest) {
+		if x.Status != subject.Objected || p.Basis.NeedsConsent() {
+			c.Events = append(c.Events, eventOf(p, x))
+		}
+		if newest == nil || effective(x) > effective(newest) || effective(x) == effective(newest) && newest.Status == subject.Given { // on a tie the stop wins
 			newest = x
 		}
 	}
-	pi, declared := s.Rules.PurposeIndex(key)
 	if !declared {
 		c.Purposes = []ReceiptPurpose{{"dpv:Purpose", key, "", ""}}
 		return c
 	}
-	p := &s.Rules.Purposes[pi]
 	c.Purposes = []ReceiptPurpose{{"dpv:Purpose", key, dpvPurpose(p), p.Description}}
 	c.Basis = dpvBases[p.Basis]
 	for _, category := range s.declaration(pi).Categories {
@@ -221,7 +227,7 @@ func (s *Source) consentRecord(id subject.ID, key string, proofs []subject.Proof
 	s.receiptStorage(&c, p)
 	s.receiptRights(&c, pi)
 	if p.Basis.NeedsConsent() {
-		c.Status, c.Notice = consentStatus(p, proofs, newest, at)
+		c.Status, c.Notice, c.Reason = d.consentStatus(p, newest)
 	}
 	return c
 }
@@ -275,35 +281,71 @@ func (s *Source) receiptRights(c *ConsentRecord, purpose int) {
 
 func effective(x *subject.Proof) subject.Instant { return min(x.Time, x.Arrival) }
 
-// consentStatus is how consent to a purpose stands, and the version of the notice
-// that it was given to.
-func consentStatus(p *rules.Purpose, proofs []subject.Proof, newest *subject.Proof, at subject.Instant) (status, notice string) {
-	notice, until, ok := core.ConsentOf(p, proofs)
+// invalidated is the status of a consent that was given and does not count.
+const invalidated = "dpv:ConsentInvalidated"
+
+// consentStatus is how consent to a purpose stands, the version of the notice that it
+// was given to, and, of one that was given and does not count, why.
+func (d *Decided) consentStatus(p *rules.Purpose, newest *subject.Proof) (status, notice, reason string) {
+	notice, until, ok := core.ConsentOf(p, d.Proofs)
 	switch {
-	case ok && until <= at:
-		return "dpv:ConsentExpired", notice
+	case ok && until <= d.At:
+		return "dpv:ConsentExpired", notice, ""
 	case ok:
-		return core.DPVState(subject.Given), notice
-	case newest.Status == subject.Objected: // the subject's own end of it
-		return core.DPVState(subject.Withdrawn), newest.NoticeVersion
-	case newest.Status == subject.Given: // not explicit, or to a notice that does not count any more
-		return "dpv:ConsentInvalidated", newest.NoticeVersion
+		if reason = d.underage(p); reason != "" {
+			return invalidated, notice, reason
+		}
+		return core.DPVState(subject.Given), notice, ""
+	case newest.Status == subject.Given:
+		return invalidated, newest.NoticeVersion, "it is not explicit, or to a version of the notice that does not count"
 	}
-	return core.DPVState(newest.Status), newest.NoticeVersion
+	return stateOf(newest.Status), newest.NoticeVersion, ""
 }
 
-func eventOf(x *subject.Proof) ConsentEvent {
-	e := ConsentEvent{Time: instantText(effective(x)), State: core.DPVState(x.Status), Entity: "dpv:DataSubject", Received: instantText(x.Arrival),
+// underage says why a consent does not count for the subject's age; "": it does.
+func (d *Decided) underage(p *rules.Purpose) string {
+	kept := &subject.Purpose{}
+	if d.Record != nil && d.Record.Purpose(p.Key) != nil {
+		kept = d.Record.Purpose(p.Key)
+	}
+	switch turn := p.ComesOfAge(kept); {
+	case turn <= d.At:
+		return ""
+	case turn == subject.Never:
+		return fmt.Sprintf("it does not count: the purpose has a minimum age of %d, and no birthdate is known", p.MinAge)
+	default:
+		return fmt.Sprintf("it does not count before %s: the purpose has a minimum age of %d", turn, p.MinAge)
+	}
+}
+
+// stateOf is the state of consent that a decision brings about; an objection ends it.
+func stateOf(status subject.Status) string {
+	if status == subject.Objected {
+		status = subject.Withdrawn
+	}
+	return core.DPVState(status)
+}
+
+// decidedOf is what an event has whatever it is.
+func decidedOf(x *subject.Proof) ConsentEvent {
+	return ConsentEvent{Time: instantText(effective(x)), Entity: "dpv:DataSubject", Received: instantText(x.Arrival),
 		Notice: x.NoticeVersion, Method: x.Method, RecordID: x.RecordID, Source: x.Source.String()}
-	switch {
-	case x.Status == subject.Objected:
-		e.Right = gdprRights[objection]
-	case x.Status == subject.Given:
+}
+
+func objectionOf(x *subject.Proof) ConsentEvent {
+	e := decidedOf(x)
+	e.Right = gdprRights[objection]
+	return e
+}
+
+func eventOf(p *rules.Purpose, x *subject.Proof) ConsentEvent {
+	e := decidedOf(x)
+	if e.State = stateOf(x.Status); x.Status == subject.Given {
 		e.Type, e.Validity = "dpv:ExpressedConsent", &Validity{"dpv:UntilEventDuration", "it is withdrawn"}
 		if x.Explicit {
 			e.Type = "dpv:ExplicitlyExpressedConsent"
 		}
-		if until := instantText(x.Expires); until != "" {
+		if until := instantText(core.EndOf(p, x)); until != "" {
 			e.Validity = &Validity{"dpv:UntilTimeDuration", until}
 		}
 	}

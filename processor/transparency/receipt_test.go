@@ -2,6 +2,7 @@ package transparency
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -46,10 +47,11 @@ func TestReceipts(t *testing.T) {
 		{"given and withdrawn", []subject.Proof{given, proof("ads", subject.Withdrawn, 2)}, "ads=dpv:ConsentWithdrawn", 2},
 		{"read in another order", []subject.Proof{proof("ads", subject.Withdrawn, 2), given}, "ads=dpv:ConsentWithdrawn", 2},
 		{"given again", []subject.Proof{given, proof("ads", subject.Refused, 2), proof("ads", subject.Given, 3)}, "ads=dpv:ConsentGiven", 3},
+		{"given and withdrawn at one instant", []subject.Proof{proof("ads", subject.Withdrawn, 1), given}, "ads=dpv:ConsentWithdrawn", 2},
 		{"expired", []subject.Proof{ended}, "ads=dpv:ConsentExpired", 1},
 		{"explicit, and not", []subject.Proof{explicit}, "health=dpv:ConsentGiven", 1},
 		{"not explicit where that is needed", []subject.Proof{proof("health", subject.Given, 1)}, "health=dpv:ConsentInvalidated", 1},
-		{"objected to marketing on consent", []subject.Proof{given, proof("ads", subject.Objected, 2)}, "ads=dpv:ConsentWithdrawn", 2},
+		{"objected to marketing on consent", []subject.Proof{given, proof("ads", subject.Objected, 2)}, "ads=dpv:ConsentWithdrawn", 3},
 		{"objected to an interest", []subject.Proof{proof("shop", subject.Objected, 1)}, "shop=", 1},
 		{"refused for all", []subject.Proof{given, proof("", subject.Refused, 2)}, "ads=dpv:ConsentRefused health=dpv:ConsentRefused", 3},
 		{"a purpose that is gone", []subject.Proof{proof("old", subject.Given, 1)}, "old=", 1},
@@ -81,6 +83,54 @@ func TestReceipts(t *testing.T) {
 			if _, meant := r.Context[name]; !meant && !strings.HasPrefix(name, "@") && name != "pii_principal_id_type" && name != "special_pii_category" && name != "older_events" {
 				t.Errorf("%s: the context gives %s no meaning", c.name, name)
 			}
+		}
+	}
+}
+
+// What a receipt says of a consent is what the engine makes of it: it ends when the
+// purpose ends it, does not count before the purpose's age, and an objection is its end.
+func TestReceiptsSayWhatCounts(t *testing.T) {
+	const text = `purposes:
+  - {key: ads, description: Send offers, lawful_basis: consent, retention: 30d, consent_expires_after: 395d, min_age: 18, birthdate_trait: birthdate, recipients: [Mail House]}
+segments:
+  - {key: a, purpose: ads, when: 'events("Order").exists()'}
+`
+	at := subject.FromTime(time.Date(2026, 11, 26, 0, 0, 0, 0, time.UTC))
+	later := at.Add(time.Hour)
+	given := subject.Proof{Purpose: "ads", Status: subject.Given, Time: at, Arrival: at, Expires: subject.Never, Source: subject.Position{Topic: "decisions"}}
+	short := given
+	short.Expires = at.Add(24 * time.Hour)
+	objected := subject.Proof{Purpose: "ads", Status: subject.Objected, Time: later, Arrival: later, Expires: subject.Never, Source: subject.Position{Topic: "decisions", Offset: 1}}
+	born := func(year int) *subject.Record {
+		r := subject.NewRecord(subject.ID{Value: "u1"})
+		r.EnsurePurpose("ads").Traits = []subject.Trait{{Key: "birthdate", Value: subject.OfString(fmt.Sprintf("%d-01-02", year)), Time: at}}
+		return r
+	}
+	for _, c := range []struct {
+		name   string
+		proofs []subject.Proof
+		record *subject.Record
+		want   string
+	}{
+		{"of age", []subject.Proof{given}, born(1990), "dpv:ConsentGiven, 2026-11-26T00:00:00Z dpv:ConsentGiven until 2027-12-26T00:00:00Z"},
+		{"its own end is earlier", []subject.Proof{short}, born(1990), "dpv:ConsentGiven, 2026-11-26T00:00:00Z dpv:ConsentGiven until 2026-11-27T00:00:00Z"},
+		{"underage", []subject.Proof{given}, born(2010), "dpv:ConsentInvalidated (it does not count before 2028-01-02T00:00:00Z: the purpose has a minimum age of 18), 2026-11-26T00:00:00Z dpv:ConsentGiven until 2027-12-26T00:00:00Z"},
+		{"of no known age", []subject.Proof{given}, nil, "dpv:ConsentInvalidated (it does not count: the purpose has a minimum age of 18, and no birthdate is known), 2026-11-26T00:00:00Z dpv:ConsentGiven until 2027-12-26T00:00:00Z"},
+		{"objected", []subject.Proof{given, objected}, born(1990), "dpv:ConsentWithdrawn, 2026-11-26T00:00:00Z dpv:ConsentGiven until 2027-12-26T00:00:00Z, 2026-11-26T01:00:00Z dpv:ConsentWithdrawn, 2026-11-26T01:00:00Z eu-gdpr:A21"},
+	} {
+		r := NewReceipt(sourceOf(t, text, nil), Decided{Subject: subject.ID{Value: "u1"}, Proofs: c.proofs, Record: c.record, At: at.Add(2 * time.Hour)}).Records[0]
+		got := r.Status
+		if r.Reason != "" {
+			got += " (" + r.Reason + ")"
+		}
+		for _, e := range slices.Concat(r.Events, r.Objections) {
+			got += ", " + e.Time + " " + e.State + e.Right
+			if e.Validity != nil {
+				got += " until " + e.Validity.Value
+			}
+		}
+		if got != c.want {
+			t.Errorf("%s:\n got %s\nwant %s", c.name, got, c.want)
 		}
 	}
 }
