@@ -28,16 +28,25 @@ func (p *partition) takeImport(d *openDossier, q *subject.Request) error {
 			return storeError(err)
 		}
 		p.complete(&s, importDetail(&done))
-		for _, x := range q.Portable.Decisions {
-			if !slices.Contains(d.Proofs, x) {
-				d.prove(x)
-			}
-		}
+		d.proveImported(q)
 		d.Dropped = max(d.Dropped, q.Portable.Dropped)
 	}
 	d.add(s)
 	p.out.tell(d.last())
 	return p.closeDossier(d)
+}
+
+// proveImported adds the decisions of a document to the proofs, but those that are
+// kept already. Their place there is none here: each has that of the import, which has
+// the document.
+func (d *openDossier) proveImported(q *subject.Request) {
+	kept := slices.Clone(d.Proofs)
+	for _, x := range q.Portable.Decisions {
+		x.Source = q.Source
+		if !slices.ContainsFunc(kept, func(y subject.Proof) bool { y.Source = x.Source; return y == x }) {
+			d.prove(x)
+		}
+	}
 }
 
 // importDetail says what became of a document.

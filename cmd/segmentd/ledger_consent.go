@@ -32,7 +32,9 @@ type consentLedger struct {
 	records  map[state.Key]*subject.Record
 	names    map[state.Key]string // of subjects, as the audit log has them
 
-	decisions, proofs, gone, grants, faults int64
+	imports map[string]bool // topics of requests: what was imported has a place there
+
+	decisions, proofs, gone, imported, grants, idle, faults int64
 }
 
 // verifyConsents checks the consent ledger of a group that runs on brokers.
@@ -53,14 +55,17 @@ func verifyConsents(ctx context.Context, inv *invocation, cfg *config.Config) er
 		return err
 	}
 	defer client.Close()
-	l := &consentLedger{inv: inv, cfg: cfg, set: set, client: client, keyer: state.NewKeyer(secret), starts: map[subject.Position]int64{},
+	l := &consentLedger{inv: inv, cfg: cfg, set: set, client: client, keyer: state.NewKeyer(secret), starts: map[subject.Position]int64{}, imports: map[string]bool{},
 		said: map[state.Key]map[subject.Position][]subject.Proof{}, dossiers: map[state.Key]*subject.Dossier{}, records: map[state.Key]*subject.Record{}, names: map[state.Key]string{}}
+	for _, in := range cfg.InputsOf(config.KindRequest) {
+		l.imports[in.Topic] = true
+	}
 	if err := l.read(ctx); err != nil {
 		return environmentError(err)
 	}
 	l.compare()
-	fmt.Fprintf(inv.out, "the consent ledger: %s of %s on the topics, %s kept (%d of records that the topics do not have any more), %s in force: %s\n",
-		count(l.decisions, "decision"), count(len(l.said), "subject"), count(l.proofs, "proof"), l.gone, count(l.grants, "grant"), count(l.faults, "fault"))
+	fmt.Fprintf(inv.out, "the consent ledger: %s of %s on the topics, %s kept (%d of records that the topics do not have any more, %d imported), %s in force (%d more are kept and do not count: they have ended, are ahead, or of somebody too young): %s\n",
+		count(l.decisions, "decision"), count(len(l.said), "subject"), count(l.proofs, "proof"), l.gone, l.imported, count(l.grants, "grant"), l.idle, count(l.faults, "fault"))
 	if l.faults > 0 {
 		return inputError(errPrinted)
 	}
@@ -227,6 +232,10 @@ func (l *consentLedger) compareProofs(key state.Key, d *subject.Dossier) {
 		if len(l.said[key][x.Source]) > 0 {
 			continue
 		}
+		if l.imports[x.Source.Topic] {
+			l.imported++
+			continue
+		}
 		start, read := l.starts[subject.Position{Topic: x.Source.Topic, Partition: x.Source.Partition}]
 		if !read || x.Source.Offset < start {
 			l.gone++
@@ -236,18 +245,22 @@ func (l *consentLedger) compareProofs(key state.Key, d *subject.Dossier) {
 	}
 }
 
-// compareGrants looks for the proof of each consent in force.
+// compareGrants looks for the proof of each consent that is kept, in force or not.
 func (l *consentLedger) compareGrants(key state.Key, r *subject.Record) {
 	d := l.dossiers[key]
 	for i := range r.Purposes {
 		p := &r.Purposes[i]
 		for _, g := range p.Basis.Grants {
-			l.grants++
+			if p.Basis.Known && g.At <= r.Clock && g.Expires > r.Clock { // Known is by the subject's age, too
+				l.grants++
+			} else {
+				l.idle++
+			}
 			proved := d != nil && slices.ContainsFunc(d.Proofs, func(x subject.Proof) bool {
 				return x.Status == subject.Given && x.Purpose == p.Key && min(x.Time, x.Arrival) == g.At
 			})
 			if !proved && (d == nil || d.Dropped == 0) {
-				l.fault(key, fmt.Sprintf("consent to %s is in force since %s without a proof", p.Key, g.At))
+				l.fault(key, fmt.Sprintf("consent to %s of %s is kept without a proof", p.Key, g.At))
 			}
 		}
 	}

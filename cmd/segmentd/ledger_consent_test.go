@@ -2,6 +2,9 @@ package main
 
 import (
 	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -34,7 +37,7 @@ func TestLedgerOfConsents(t *testing.T) {
 	}
 	poll(t, "the ledger agrees", func() bool {
 		exit, out := verify()
-		return exit == exitOK && strings.Contains(out, "4 decisions of 3 subjects on the topics, 3 proofs kept (0 of records that the topics do not have any more), 1 grant in force: 0 faults")
+		return exit == exitOK && strings.Contains(out, "4 decisions of 3 subjects on the topics, 3 proofs kept (0 of records that the topics do not have any more, 0 imported), 1 grant in force (0 more are")
 	})
 
 	secret, err := s.cfg.ReadSecret()
@@ -59,9 +62,9 @@ func TestLedgerOfConsents(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, out := verify()
-	for _, want := range []string{"3 proofs kept (1 of records that the topics do not have any more)",
+	for _, want := range []string{"3 proofs kept (1 of records that the topics do not have any more, 0 imported)",
 		"subject " + keyer.AuditID(subject.ID{Value: "gone"}) + ": there is no proof of decisions:",
-		"subject " + keyer.AuditID(subject.ID{Value: "gone"}) + ": consent to marketing is in force since 2026-01-01T00:00:00Z without a proof",
+		"subject " + keyer.AuditID(subject.ID{Value: "gone"}) + ": consent to marketing of 2026-01-01T00:00:00Z is kept without a proof",
 		"subject " + keyer.AuditID(id) + ": there is no proof of decisions:", ":4711 on marketing, where no such decision is"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("%q is not found", want)
@@ -73,6 +76,42 @@ func TestLedgerOfConsents(t *testing.T) {
 	if t.Failed() {
 		t.Log(out)
 	}
+}
+
+// What was imported is no fault, and has the import's place in a receipt; a consent of
+// somebody too young is not counted as in force.
+func TestLedgerOfImportsAndAges(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "rules.yaml"), []byte(`purposes:
+  - {key: marketing, description: Offers, lawful_basis: consent, retention: 400d}
+  - {key: wine, description: Offers of wine, lawful_basis: consent, retention: 400d, min_age: 18, birthdate_trait: birthdate}
+segments:
+  - {key: buyers, purpose: marketing, when: 'events("Bought").exists()'}
+  - {key: drinkers, purpose: wine, when: 'events("Bought").exists()'}
+`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := startServiceWith(t, "127.0.0.1:0", dir)
+	base := "http://" + s.admin.Addr().String()
+	eventuallyStatus(t, base+"/readyz", 200)
+	for p := range s.partitions() { // so that the place that the document names has been read here, of somebody else
+		send(t, s, "decisions", fmt.Sprint("other-", p), `{"type":"decision","userId":"other-`+fmt.Sprint(p)+`","purpose":"marketing","status":"given","timestamp":"2026-01-01T00:00:00Z"}`)
+	}
+	send(t, s, "decisions", "young", `{"type":"decision","userId":"young","purpose":"wine","status":"given","timestamp":"2026-01-01T00:00:00Z"}`)
+	send(t, s, "requests", "taken", `{"type":"import","requestId":"q-1","userId":"taken","document":{"format":"segmentd/portability/1","userId":"taken","idType":"userId","ruleSet":"x",
+		"decisions":[{"provenance":"provided","purpose":"marketing","status":"given","explicit":false,"eventTime":"2026-01-01T00:00:00Z","received":"2026-01-01T00:00:00Z","source":"decisions:0:0"}],"purposes":[]}}`)
+	eventuallyBody(t, base+"/v1/subjects/taken/access", `"source":"requests:`)
+	eventuallyBody(t, base+"/v1/subjects/taken/receipt", `"source":"requests:`)
+	eventuallyBody(t, base+"/v1/subjects/young/receipt", `"consent_status":"dpv:ConsentInvalidated","consent_status_reason":"it does not count: the purpose has a minimum age of 18`)
+	n := int(s.partitions())
+	want := fmt.Sprintf("%d decisions of %d subjects on the topics, %d proofs kept (0 of records that the topics do not have any more, 1 imported), %s in force (1 more are kept and do not count: they have ended, are ahead, or of somebody too young): 0 faults",
+		n+1, n+1, n+2, count(n+1, "grant"))
+	poll(t, "the ledger agrees", func() bool {
+		var b bytes.Buffer
+		err := verifyConsents(t.Context(), &invocation{streams: streams{out: &b, err: &b}, log: s.log}, s.cfg)
+		t.Log(b.String())
+		return err == nil && strings.Contains(b.String(), want)
+	})
 }
 
 func placeOf(t *testing.T, s *service, user string, offset int64) subject.Position {

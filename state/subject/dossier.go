@@ -27,13 +27,13 @@ type Proof struct {
 	Purpose       string // "": all purposes, a decision that could not be understood
 	Status        Status
 	Explicit      bool
-	Time          Instant // its own timestamp; Never where it had none
-	Arrival       Instant // the broker's
-	Expires       Instant // by the decision itself; Never
-	NoticeVersion string  // "" where it names none
-	Method        string  // how it was collected; ""
-	RecordID      string  // the controller's own record of it; ""
-	Source        Position
+	Time          Instant  // its own timestamp; Never where it had none
+	Arrival       Instant  // the broker's
+	Expires       Instant  // by the decision itself; Never
+	NoticeVersion string   // "" where it names none
+	Method        string   // how it was collected; ""
+	RecordID      string   // the controller's own record of it; ""
+	Source        Position // where it was read; of one that was imported, the import
 }
 
 // RequestState is how far a request is.
