@@ -21,12 +21,14 @@ import (
 const movingRules = `
 purposes:
   - {key: marketing, description: Offers, lawful_basis: consent, retention: 400d, notice_version: "2"}
+  - {key: orders, description: Orders, lawful_basis: contract, retention: 400d}
 data:
   - {field: properties.total, min: 0}
 segments:
   - {key: buyer, purpose: marketing, when: 'events("Order Completed").within("7d").exists()'}
   - {key: average, purpose: marketing, when: 'events("Viewed").avg(properties.total) > 5'}
   - {key: recent_average, purpose: marketing, when: 'events("Order Completed").within("2d").max(properties.total) > 15'}
+  - {key: payer, purpose: orders, when: 'events("Paid").exists()'}
 `
 
 // observer collects which series were seen to change.
@@ -85,6 +87,7 @@ func TestEveryMetricMoves(t *testing.T) {
 	step(track("u1", "Order Completed", "m1", start), track("u1", "Order Completed", "m1", start), track("u1", "Unread", "m0", start))
 	step(track("u2", "Order Completed", "", start.Add(-time.Hour)))
 	step(decision("u2", "marketing", "withdrawn", start), decision("u3", "marketing", "refused", start), decision("u4", "marketing", "objected", start))
+	step(decision("u2", "orders", "objected", start))
 	step(track("u2", "Order Completed", "", start), track("u3", "Order Completed", "", start), track("u4", "Order Completed", "", start))
 	step(expiring("u5", start, start.Add(time.Hour)), track("u6", "Unread", "", start.Add(2*time.Hour)), track("u5", "Order Completed", "", start.Add(2*time.Hour)))
 	step(record{topic: events, key: "u1", value: "{"}, record{topic: decisions, key: "u1", value: `{"type":"decision","userId":"u7","status":"perhaps"}`})

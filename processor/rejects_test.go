@@ -187,6 +187,38 @@ func TestMisunderstoodDecisionsAreRefusals(t *testing.T) {
 	}
 }
 
+// A decision that ends nothing, as the lawful basis of its purpose is not ended by it,
+// is told of, with neither id nor member; one that does is not.
+func TestDecisionsThatEndNothingAreTold(t *testing.T) {
+	l := newLab(t, labConfig{partitions: 1, rules: `
+purposes:
+  - {key: orders, description: Orders, lawful_basis: contract, retention: 400d}
+  - {key: fraud, description: Fraud, lawful_basis: legitimate_interests, legitimate_interest: security, retention: 400d}
+  - {key: ads, description: Offers, lawful_basis: consent, retention: 400d}
+segments:
+  - {key: payer, purpose: orders, when: 'events("Paid").exists()'}
+  - {key: suspect, purpose: fraud, when: 'events("Paid").exists()'}
+  - {key: buyer, purpose: ads, when: 'events("Paid").exists()'}
+`})
+	r := l.start()
+	at := ago(time.Hour)
+	l.produce(decision(canary, "orders", "withdrawn", at), decision(canary, "orders", "objected", at), decision(canary, "fraud", "refused", at),
+		decision(canary, "orders", "given", at), decision(canary, "fraud", "objected", at), decision(canary, "ads", "withdrawn", at), decision(canary, "ads", "objected", at))
+	r.read()
+	told := r.metric(t, "segmentd_decisions_ineffective_total")
+	r.stop()
+	if told != 3 {
+		t.Errorf("%v decisions are told of, want 3", told)
+	}
+	text := l.log.String()
+	for what, n := range map[string]int{"a decision ends nothing": 3, "orders has the lawful basis contract, and no decision ends that": 2,
+		"there is no consent to fraud, whose lawful basis is legitimate_interests; what ends it is an objection": 1, canary: 0} {
+		if got := strings.Count(text, what); got != n {
+			t.Errorf("the log has %q %d times, want %d:\n%s", what, got, n, text)
+		}
+	}
+}
+
 // So many rejects that their references are capped are all counted.
 func TestRejectsAreCapped(t *testing.T) {
 	l := newLab(t, labConfig{rules: clockRules, partitions: 1})

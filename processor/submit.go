@@ -107,7 +107,7 @@ func (p *Processor) message(in *Input, s Submission) (stream.Message, error) {
 	}
 	for i := range item.Decisions {
 		if why := ineffective(p.Rules(), &item.Decisions[i]); why != "" {
-			return m, &UnfitError{why}
+			return m, &UnfitError{"nothing was sent: " + why}
 		}
 	}
 	return m, nil
@@ -125,9 +125,9 @@ func ineffective(set *rules.Set, d *subject.Decision) string {
 	case policy.Heeds(d.Status):
 		return ""
 	case policy.Heeds(subject.Objected):
-		return fmt.Sprintf("nothing was sent: there is no consent to %s, whose lawful basis is %s; what ends it is an objection (objected)", purpose.Key, purpose.Basis)
+		return fmt.Sprintf("there is no consent to %s, whose lawful basis is %s; what ends it is an objection (objected)", purpose.Key, purpose.Basis)
 	}
-	return fmt.Sprintf("nothing was sent: %s has the lawful basis %s, and no decision ends that; the right to object (GDPR article 21) is of public_task, legitimate_interests and direct marketing. "+
+	return fmt.Sprintf("%s has the lawful basis %s, and no decision ends that; the right to object (GDPR article 21) is of public_task, legitimate_interests and direct marketing. "+
 		"What is left are restriction (article 18) and erasure (article 17)", purpose.Key, purpose.Basis)
 }
 

@@ -98,6 +98,7 @@ func (p *partition) applyWords(taken []word) error {
 		}
 		if !w.beaten {
 			p.deps.Metrics.CountDecision(w.decision.Status)
+			p.tellIneffective(&w.decision)
 			if err := p.takeDecision(w.decision); err != nil {
 				return err
 			}
@@ -107,6 +108,15 @@ func (p *partition) applyWords(taken []word) error {
 		}
 	}
 	return nil
+}
+
+// tellIneffective tells of a decision that was meant to stop a purpose, and does not.
+// It is kept as a proof all the same.
+func (p *partition) tellIneffective(d *subject.Decision) {
+	if why := ineffective(p.rules(), d); why != "" {
+		p.deps.Metrics.CountIneffective()
+		p.log.Error("a decision ends nothing: whoever sent it has to be told", "topic", d.Source.Topic, "offset", d.Source.Offset, "status", d.Status.String(), "detail", why)
+	}
 }
 
 // backlog is what stops something in more words than one transaction should hold.

@@ -61,6 +61,9 @@ func (m *Metrics) defineDecisions(d *definer) {
 	m.misunderstood = d.counter(Description{Name: "decisions_misunderstood_total",
 		Help: "Decisions that parse but could not be understood, and were taken for a refusal.",
 		Note: "Any increase is worth a look: people who consented may have been taken out. The consent platform sends a status or a purpose that segmentd does not know."})
+	m.ineffective = d.counter(Description{Name: "decisions_ineffective_total",
+		Help: "Refusals, withdrawals and objections about a purpose whose lawful basis they do not end.",
+		Note: "They are kept as proofs and change nothing: a contract, say, is ended by no decision, and legitimate interests by an objection alone. The log says which and why, and whoever sent one has to be answered."})
 	m.passedOn = d.counter(Description{Name: "passed_on_total",
 		Help: "Decisions that arrived on another partition than their subject's and were passed on to the right one.",
 		Note: "The producer of decisions hashes keys otherwise than `partitioner` says. Nothing is lost (each is passed on once, to where this group's events are), but such a decision takes effect late: fix the producer."})

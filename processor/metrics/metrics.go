@@ -70,6 +70,7 @@ type Metrics struct {
 	erased        prometheus.Counter
 	decisions     [subject.Objected + 1]prometheus.Counter
 	misunderstood prometheus.Counter
+	ineffective   prometheus.Counter
 	passedOn      prometheus.Counter
 	rejected      map[rejection]prometheus.Counter
 	capped        prometheus.Counter
@@ -193,6 +194,10 @@ func (m *Metrics) CountDecision(s subject.Status) {
 // CountMisunderstood counts a decision that could not be understood and was
 // taken for a refusal; it counts as a refused decision besides.
 func (m *Metrics) CountMisunderstood() { m.misunderstood.Inc() }
+
+// CountIneffective counts a decision that was meant to stop a purpose whose lawful
+// basis it does not end; it counts by its status besides.
+func (m *Metrics) CountIneffective() { m.ineffective.Inc() }
 
 // CountPassedOn counts a decision that arrived on another partition than its
 // subject's and was passed on.

@@ -45,6 +45,7 @@ func moveAll(m *metrics.Metrics) *metrics.Partition {
 	m.AddEvents(&[subject.Outcomes]uint64{subject.OutcomeNoDecision: 7})
 	m.CountDecision(subject.Given)
 	m.CountMisunderstood()
+	m.CountIneffective()
 	m.CountPassedOn()
 	m.CountRejected(decisions, "malformed")
 	m.CountRejectedCapped()
