@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"syscall"
 	"time"
 
 	"gopkg.in/yaml.v3"
@@ -17,8 +18,8 @@ import (
 const maxFileBytes = 1 << 20
 
 // Load reads a tokens file: a YAML list of {name, role, hash, expires}. The
-// error joins all problems, each with file and line, and repeats no value. A
-// file that every user of the machine can write to is refused.
+// error joins all problems, each with file and line, and repeats no value. What
+// is no regular file, or can be written to by every user of the machine, is refused.
 func Load(path string) ([]Entry, error) {
 	text, err := read(path)
 	if err != nil {
@@ -28,7 +29,7 @@ func Load(path string) ([]Entry, error) {
 }
 
 func read(path string) ([]byte, error) {
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a FIFO that nobody writes to would be waited for, for good
 	if err != nil {
 		return nil, err
 	}
@@ -37,6 +38,8 @@ func read(path string) ([]byte, error) {
 	switch {
 	case err != nil:
 		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%s is no regular file (mode %s): it is read again as it changes, which a pipe or a device cannot be", path, info.Mode())
 	case runtime.GOOS != "windows" && info.Mode().Perm()&0o002 != 0:
 		return nil, fmt.Errorf("every user of this machine can write to %s (mode %o), and so give themselves a token: chmod 600", path, info.Mode().Perm())
 	}

@@ -240,7 +240,8 @@ func (l *Log) rotateIfDue() error {
 
 // inspect compares the file with what was written: gone reports that it is not in the
 // directory any more. One that somebody else has put in its place, or has cut off or
-// written to, is an error until it is moved away; mu is held.
+// appended to, is an error until it is moved away; what was overwritten in place is not
+// seen here (verify finds it: a file's times prove nothing); mu is held.
 func (l *Log) inspect() (gone bool, err error) {
 	there, err := os.Lstat(l.file.Name())
 	if errors.Is(err, os.ErrNotExist) {

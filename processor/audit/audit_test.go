@@ -232,9 +232,9 @@ func TestTornLines(t *testing.T) {
 // the log goes on in a new file once that is moved away.
 func TestTamperingWhileItRuns(t *testing.T) {
 	for name, change := range map[string]func(path string) error{
-		"emptied":    func(path string) error { return os.Truncate(path, 0) },
-		"cut off":    func(path string) error { return os.Truncate(path, 100) },
-		"written to": func(path string) error { return appendTo(path, "{}\n") },
+		"emptied":     func(path string) error { return os.Truncate(path, 0) },
+		"cut off":     func(path string) error { return os.Truncate(path, 100) },
+		"appended to": func(path string) error { return appendTo(path, "{}\n") },
 		"replaced": func(path string) error {
 			b, err := os.ReadFile(path)
 			return errors.Join(err, os.WriteFile(path+".new", b, 0o600), os.Rename(path+".new", path))
