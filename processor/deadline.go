@@ -21,7 +21,7 @@ const (
 
 // Extend gives an open access or portability request of a subject more time, until an
 // instant (0: as long as there may be), for a reason that is told on the results
-// topic: at most three calendar months after it was received, and only within the
+// topic: at most three calendar months after its subject asked, and only within the
 // first of them (GDPR article 12(3)). It returns once that is committed. The error is
 // a *RequestError, of Lookup, or ErrUnsettled.
 func (p *Processor) Extend(ctx context.Context, id subject.ID, requestID, reason string, until subject.Instant) (RequestInfo, error) {
@@ -38,7 +38,7 @@ func (p *Processor) Refuse(ctx context.Context, id subject.ID, requestID, reason
 }
 
 func (p *Processor) extend(s *subject.RequestState, reason string, until subject.Instant) error {
-	due, latest, month := dueOf(s), monthsAfter(s.Received, 3), RequestDue(s.Received)
+	due, latest, month := dueOf(s), monthsAfter(s.Asked(), 3), RequestDue(s.Asked())
 	if until == 0 {
 		until = latest
 	}
@@ -46,7 +46,7 @@ func (p *Processor) extend(s *subject.RequestState, reason string, until subject
 	case p.deps.Now().After(month.Time()):
 		return &RequestError{true, fmt.Sprintf("it is too late to extend the time: the subject must have been told within a month, by %s (GDPR article 12(3))", month)}
 	case until <= due || until > latest:
-		return &RequestError{true, fmt.Sprintf("the request is due on %s, and can be given time until %s, three months after it was received (GDPR article 12(3))", due, latest)}
+		return &RequestError{true, fmt.Sprintf("the request is due on %s, and can be given time until %s, three months after the subject asked (GDPR article 12(3))", due, latest)}
 	}
 	s.Status, s.Extended, s.Detail = subject.InProgress, until, fmt.Sprintf("extended until %s: %s", until, reason)
 	return nil

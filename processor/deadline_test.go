@@ -88,3 +88,37 @@ func TestRequestsAreExtendedAndRefused(t *testing.T) {
 	eventually(t, "the extended one is handed over", func() bool { return states(r.dossier("u1"))[0] == "q-1 access completed" })
 	r.stop()
 }
+
+// The month runs from when the subject asked, however late that was passed on; a
+// timestamp ahead of its arrival gives no more time.
+func TestTheMonthRunsFromWhenTheSubjectAsked(t *testing.T) {
+	l := newLab(t, labConfig{rules: clockRules, partitions: 1})
+	now := ago(time.Minute)
+	asked := now.AddDate(0, 0, -20)
+	passedOn := func(requestID, kind string, asked time.Time) record {
+		q := request("u1", requestID, kind, asked)
+		q.at = now
+		return q
+	}
+	r := l.start()
+	l.produce(passedOn("q-1", "access", asked), passedOn("q-2", "portability", now.AddDate(0, 0, -40)), passedOn("q-3", "access", now.Add(time.Hour)))
+	r.caughtUp()
+	u1 := subject.ID{Value: "u1"}
+	for requestID, want := range map[string]time.Time{"q-1": asked, "q-2": now.AddDate(0, 0, -40), "q-3": now} {
+		info, _, err := r.processor.Request(background(t), u1, requestID)
+		must(t, err)
+		same(t, "due of "+requestID, info.Due, RequestDue(subject.FromTime(want)))
+		same(t, "received of "+requestID, info.Received, subject.FromTime(now))
+	}
+	_, err := r.processor.Extend(background(t), u1, "q-2", "it is much", 0)
+	if err == nil || !strings.Contains(err.Error(), "it is too late to extend the time") {
+		t.Errorf("of a month that is over: %v", err)
+	}
+	info, err := r.processor.Extend(background(t), u1, "q-1", "it is much", 0)
+	must(t, err)
+	same(t, "extended", info.Due, monthsAfter(subject.FromTime(asked), 3))
+	eventually(t, "the oldest is that of 40 days ago", func() bool {
+		return int64(r.metric(t, "segmentd_oldest_open_request_timestamp_seconds")) == now.AddDate(0, 0, -40).Unix()
+	})
+	r.stop()
+}

@@ -12,7 +12,7 @@ import (
 type RequestInfo struct {
 	subject.RequestState
 	Partition int32
-	Due       subject.Instant // a calendar month after it was received (GDPR article 12(3)), or as extended
+	Due       subject.Instant // a calendar month after its subject asked (GDPR article 12(3)), or as extended
 }
 
 // Requests lists the requests that are kept in the partitions of this instance, the

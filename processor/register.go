@@ -152,14 +152,15 @@ func (g *register) open() (keys []state.Key) {
 	return keys
 }
 
-// oldestOpen is when the oldest open request was received, Never if none is open; one
-// that was given more time counts as received so much later.
+// oldestOpen is when the oldest open request was made, Never if none is open; one that
+// was given more time counts as made so much later.
 func (g *register) oldestOpen() subject.Instant {
 	oldest := subject.Never
 	for _, all := range g.requests {
 		for _, s := range all {
 			if s.Status.IsOpen() {
-				oldest = min(oldest, s.Received+dueOf(&s)-RequestDue(s.Received))
+				asked := s.Asked()
+				oldest = min(oldest, asked+dueOf(&s)-RequestDue(asked))
 			}
 		}
 	}

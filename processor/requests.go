@@ -300,23 +300,22 @@ func (d *openDossier) add(s subject.RequestState) {
 
 func (d *openDossier) last() *subject.RequestState { return &d.Requests[len(d.Requests)-1] }
 
-// RequestDue is when a request must be done: a calendar month after it was received
+// RequestDue is when a request must be done: a calendar month after its subject asked
 // (GDPR article 12(3)).
-func RequestDue(received subject.Instant) subject.Instant { return monthsAfter(received, 1) }
+func RequestDue(asked subject.Instant) subject.Instant { return monthsAfter(asked, 1) }
 
-// dueOf is when a request must be done: a calendar month after it was received (GDPR
-// article 12(3)), unless it was given more time.
+// dueOf is when a request must be done, also one that was given more time.
 func dueOf(s *subject.RequestState) subject.Instant {
 	if s.Extended != 0 {
 		return s.Extended
 	}
-	return RequestDue(s.Received)
+	return RequestDue(s.Asked())
 }
 
 // monthsAfter is so many calendar months after an instant, on the last day of that
 // month where it has no such day.
-func monthsAfter(received subject.Instant, months int) subject.Instant {
-	at := received.Time().UTC()
+func monthsAfter(asked subject.Instant, months int) subject.Instant {
+	at := asked.Time().UTC()
 	due := at.AddDate(0, months, 0)
 	if due.Day() != at.Day() { // AddDate went into the month after
 		due = due.AddDate(0, 0, -due.Day())

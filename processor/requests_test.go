@@ -393,16 +393,16 @@ func TestBacklogOfRequests(t *testing.T) {
 	}
 }
 
-// A request is due a calendar month after it was received.
+// A request is due a calendar month after its subject asked.
 func TestRequestsAreDueInAMonth(t *testing.T) {
-	for received, want := range map[string]string{
+	for asked, want := range map[string]string{
 		"2026-01-15T10:00:00Z": "2026-02-15T10:00:00Z", "2026-01-31T10:00:00Z": "2026-02-28T10:00:00Z", "2028-01-30T23:59:59Z": "2028-02-29T23:59:59Z",
 		"2026-08-31T00:00:00Z": "2026-09-30T00:00:00Z", "2026-12-31T00:00:00Z": "2027-01-31T00:00:00Z", "2026-02-28T00:00:00Z": "2026-03-28T00:00:00Z",
 	} {
-		at, err := subject.ParseInstant(received)
+		at, err := subject.ParseInstant(asked)
 		must(t, err)
 		if got := RequestDue(at).Time().Format(time.RFC3339); got != want {
-			t.Errorf("received %s: due %s, want %s", received, got, want)
+			t.Errorf("asked %s: due %s, want %s", asked, got, want)
 		}
 	}
 }

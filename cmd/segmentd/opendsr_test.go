@@ -26,6 +26,7 @@ import (
 	"github.com/segmentd/segmentd/processor/kafka/kafkatest"
 	"github.com/segmentd/segmentd/processor/metrics"
 	"github.com/segmentd/segmentd/processor/opendsr"
+	"github.com/segmentd/segmentd/state/subject"
 )
 
 const processorDomain = "opendsr.example.com"
@@ -262,6 +263,10 @@ func (d *dsrTest) post(at *member, id, body string) {
 		if _, err := time.Parse(time.RFC3339, fmt.Sprint(got[name])); err != nil {
 			d.Error(err)
 		}
+	}
+	expected, _ := subject.ParseInstant(fmt.Sprint(got["expected_completion_time"]))
+	if want := processor.RequestDue(subject.FromTime(d.at)); !strings.Contains(body, `"erasure"`) && expected/1000 != want/1000 {
+		d.Errorf("expected on %s, want a month after the person asked: %s", expected, want)
 	}
 }
 

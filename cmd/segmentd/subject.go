@@ -75,7 +75,7 @@ func addSubjectFlags(fs *pflag.FlagSet) *subjectFlags {
 		file:      fs.String("traits", "", "JSON `file` of an object of traits as they are right"),
 		purpose:   fs.String("purpose", "", "`key` of the purpose"),
 		reason:    fs.String("reason", "", "`why`, as the subject is told; no personal data, as it is kept with the request"),
-		until:     fs.String("until", "", "`when` it is due then, as 2027-01-31T00:00:00Z (default three months after it was received, the most there is)"),
+		until:     fs.String("until", "", "`when` it is due then, as 2027-01-31T00:00:00Z (default three months after the subject asked, the most there is)"),
 		output:    fs.String("output", "text", "text or json; of documents access alone has a text, where it is asked for"),
 	}
 	fs.Lookup("wait").NoOptDefVal = "2h"

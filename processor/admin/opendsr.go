@@ -113,7 +113,7 @@ func (s *Server) dsrSubmit(w http.ResponseWriter, r *http.Request, q *opendsr.Re
 		return
 	}
 	now := subject.FromTime(time.Now())
-	sent, ok := s.deps.OpenDSR.Remember(opendsr.Sent{ID: q.ID, Kind: q.Kind, Pseudonym: s.deps.Pseudonym(q.Subject), Submitted: q.Submitted, Received: now, Due: processor.RequestDue(now)})
+	sent, ok := s.deps.OpenDSR.Remember(opendsr.Sent{ID: q.ID, Kind: q.Kind, Pseudonym: s.deps.Pseudonym(q.Subject), Submitted: q.Submitted, Received: now, Due: processor.RequestDue(min(q.Submitted, now))})
 	if !ok {
 		s.dsrConflict(w)
 		return
@@ -143,7 +143,7 @@ func (s *Server) dsrWatch(w http.ResponseWriter, r *http.Request, q *opendsr.Req
 	}
 	partition, from, err := s.deps.Processor.ResultsEnd(r.Context(), q.Subject)
 	if err == nil {
-		began, err = s.deps.OpenDSR.Watch(q, opendsr.Watch{Partition: partition, From: from, Expected: s.deps.OpenDSR.Expected(q.Kind, sent.Received, sent.Due)})
+		began, err = s.deps.OpenDSR.Watch(q, opendsr.Watch{Partition: partition, From: from, Received: sent.Received, Expected: s.deps.OpenDSR.Expected(q.Kind, sent.Received, sent.Due)})
 	}
 	switch {
 	case err == nil:

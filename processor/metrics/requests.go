@@ -16,13 +16,13 @@ type rights struct {
 	expiring      *prometheus.GaugeVec
 	reconsent     *prometheus.GaugeVec
 
-	mu       sync.Mutex
-	received map[string]subject.Instant // guarded by mu: the oldest open request by partition
+	mu    sync.Mutex
+	asked map[string]subject.Instant // guarded by mu: when the oldest open request was made, by partition
 }
 
 func (m *Metrics) defineRights(d *definer) {
 	r := &m.rights
-	r.received = map[string]subject.Instant{}
+	r.asked = map[string]subject.Instant{}
 	v := d.gauges(Description{Name: "requests", Labels: []Label{{"kind", names(subject.RequestKinds)}, {"status", names(subject.RequestStatuses)}},
 		Help: "Requests of data subjects that are kept, of the partitions this instance owns, by kind and by how far they are.",
 		Note: "`received` and `in_progress` are open. An `access` or `portability` stays `received` until somebody hands it over; an `erase` is `in_progress` until it is gone from the files, a `rectify` or `unrestrict` until it is in force, an `access` or `portability` that was given more time until it is handed over."})
@@ -35,8 +35,8 @@ func (m *Metrics) defineRights(d *definer) {
 		Help: "Requests that are done although something about their requestId is wrong: it cannot be read, of one to erase or restrict, or it is that of another request.",
 		Note: "Nobody can be answered under the id that they came with: fix the sender. What cannot be read at all is in segmentd_rejected_total."})
 	r.oldest = d.gauge(Description{Name: "oldest_open_request_timestamp_seconds",
-		Help: "When the oldest open request of a data subject was received, of the partitions this instance owns; 0 if none is open.",
-		Note: "GDPR article 12(3) gives one month from then; a request that was given more time counts as received so much later. The least over all instances that is not 0 counts."})
+		Help: "When the oldest open request of a data subject was made, of the partitions this instance owns; 0 if none is open.",
+		Note: "Of a request's timestamp and its arrival the earlier counts. GDPR article 12(3) gives one month from then; a request that was given more time counts as made so much later. The least over all instances that is not 0 counts."})
 	r.expiring = d.gauges(Description{Name: "decisions_expiring", Labels: []Label{{"purpose", nil}},
 		Help: "Consents that end by themselves within 30 days, of the partitions this instance owns, by purpose, as of the partition's clock.",
 		Note: "Their subjects leave the purpose's segments then: ask them again in time. Of a purpose without an end it stays 0."})
@@ -56,7 +56,7 @@ type rightsOf struct {
 func (m *Metrics) CountRequestMisunderstood() { m.rights.misunderstood.Inc() }
 
 // SetRequests sets how many requests are kept in the partition, and when the oldest
-// open one was received; subject.Never: none is open.
+// open one was made; subject.Never: none is open.
 func (p *Partition) SetRequests(n [subject.RequestKinds][subject.RequestStatuses]int64, oldest subject.Instant) {
 	r := &p.m.rights
 	for k := range n {
@@ -71,11 +71,11 @@ func (p *Partition) SetRequests(n [subject.RequestKinds][subject.RequestStatuses
 func (r *rights) setOldest(partition string, at subject.Instant) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.received[partition] = at; at == subject.Never {
-		delete(r.received, partition)
+	if r.asked[partition] = at; at == subject.Never {
+		delete(r.asked, partition)
 	}
 	least := subject.Never
-	for _, at := range r.received {
+	for _, at := range r.asked {
 		least = min(least, at)
 	}
 	if least == subject.Never {

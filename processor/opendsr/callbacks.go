@@ -76,6 +76,7 @@ type watched struct {
 	URLs      []string            `json:"callbacks"`
 	Partition int32               `json:"partition"`
 	From      int64               `json:"from"` // offset of the results that are looked at next
+	Received  subject.Instant     `json:"received"`
 	Expected  subject.Instant     `json:"expected"`
 	Final     bool                `json:"final"` // its status changes no more
 	Due       []due               `json:"due"`   // in the order in which they became so
@@ -102,6 +103,7 @@ type callbacks struct {
 type Watch struct {
 	Partition int32
 	From      int64
+	Received  subject.Instant
 	Expected  subject.Instant
 }
 
@@ -118,7 +120,7 @@ func (p *Processor) Watch(q *Request, at Watch) (began bool, err error) {
 	if len(c.byID) >= maxWatched {
 		return false, ErrManyCallbacks
 	}
-	w := &watched{ID: q.ID, Kind: q.Kind, URLs: q.Callbacks, Partition: at.Partition, From: at.From, Expected: at.Expected}
+	w := &watched{ID: q.ID, Kind: q.Kind, URLs: q.Callbacks, Partition: at.Partition, From: at.From, Received: at.Received, Expected: at.Expected}
 	if err := p.save(w); err != nil {
 		return false, err
 	}
@@ -168,8 +170,8 @@ func (p *Processor) Run(ctx context.Context) error {
 	return group.Wait()
 }
 
-// watchFor is how long after it was expected to be completed a request is watched that
-// is not: it was never sent, or its results are gone from their topic.
+// watchFor is how long after it was received and expected to be completed a request is
+// watched that is not: it was never sent, or its results are gone from their topic.
 const watchFor = 31 * subject.Day
 
 // expire drops requests of which nothing is to be expected any more.
@@ -177,7 +179,7 @@ func (p *Processor) expire(now subject.Instant) {
 	p.callbacks.mu.Lock()
 	defer p.callbacks.mu.Unlock()
 	for _, w := range p.callbacks.byID {
-		if !w.Final && w.Expected < now-watchFor {
+		if !w.Final && max(w.Received, w.Expected) < now-watchFor {
 			p.deps.Logger.Warn("what becomes of a request is called back no more: it was expected long ago", "request", w.ID)
 			w.Final = true
 			p.keep(w)

@@ -240,8 +240,10 @@ func TestCallbacksToHangingURLs(t *testing.T) {
 	})
 }
 
-// A request of which nothing is heard is watched for a month after it was expected.
+// A request of which nothing is heard is watched for a month after it was expected, and
+// after it was received where its time had run out before.
 func TestCallbacksExpire(t *testing.T) {
+	const overdue = "00000000-0000-4000-8000-000000000001"
 	synctest.Test(t, func(t *testing.T) {
 		results, cfg := &topic{}, testConfig(t)
 		deps := Deps{Results: results.read, Transport: newEndpoint(t, func(*http.Request, int) (int, error) { return 200, nil })}
@@ -249,12 +251,14 @@ func TestCallbacksExpire(t *testing.T) {
 		for _, c := range []struct {
 			after time.Duration
 			files int
-		}{{time.Hour, 1}, {31 * 24 * time.Hour, 1}, {24 * time.Hour, 0}} {
+		}{{time.Hour, 2}, {31 * 24 * time.Hour, 2}, {24 * time.Hour, 0}} {
 			time.Sleep(c.after)
 			p, stop := running(t, cfg, deps)
 			if c.after == time.Hour {
-				if _, err := p.Watch(&Request{ID: testID, Callbacks: []string{testCallback}}, Watch{Partition: 3, Expected: expected}); err != nil {
-					t.Fatal(err)
+				for id, at := range map[string]Watch{testID: {Partition: 3, Expected: expected}, overdue: {Partition: 3, Received: expected, Expected: expected - 400*subject.Day}} {
+					if _, err := p.Watch(&Request{ID: id, Callbacks: []string{testCallback}}, at); err != nil {
+						t.Fatal(err)
+					}
 				}
 			}
 			time.Sleep(2 * time.Second)

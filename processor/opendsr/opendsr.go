@@ -107,10 +107,10 @@ func New(cfg Config, deps Deps) (*Processor, error) {
 
 // Expected is when a request that was received then is expected to be completed: an
 // erasure once it is gone from the files, all else within the month that the law
-// gives, as it waits to be fetched.
+// gives from when the subject asked, as it waits to be fetched.
 func (p *Processor) Expected(kind subject.RequestKind, received, due subject.Instant) subject.Instant {
 	if kind == subject.Erase {
-		return min(due, received+subject.Instant(p.cfg.EraseWithin/time.Microsecond))
+		return received + subject.Instant(p.cfg.EraseWithin/time.Microsecond)
 	}
 	return due
 }

@@ -42,8 +42,12 @@ type RequestState struct {
 	Kind      RequestKind
 	Status    RequestStatus
 	Effective Instant
-	Received  Instant // the broker's timestamp, else the effective instant: the month of article 12(3) runs from it
+	Received  Instant // the broker's timestamp, else the effective instant
 	Done      Instant // when it was completed or had failed; Never
 	Extended  Instant // until when it was given more time; 0: it was not
 	Detail    string  // for who asked; no personal data
 }
+
+// Asked is when the subject asked, whoever passed that on later: the month of GDPR
+// article 12(3) runs from it.
+func (s *RequestState) Asked() Instant { return min(s.Effective, s.Received) }
