@@ -138,6 +138,9 @@ func (p *partition) fill(in *input, r *stream.Record) error {
 		return nil
 	}
 	if q := item.Request; item.Content == wire.HasRequest {
+		if first, err := p.knownRequest(q); err != nil || first != nil && first.Effective != q.Effective() {
+			return err // it was sent again, which changes nothing
+		}
 		return p.withRecord(item.Subject, func(rec *subject.Record) bool {
 			return c.migration.FillRequest(rec, p.machine.DatedRequest(q), c.clock)
 		})

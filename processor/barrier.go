@@ -123,15 +123,19 @@ func (p *partition) wireInput(in *input, r *stream.Record) wire.Input {
 // published as a member who has said no already. A restriction is taken again
 // where it stands, which changes nothing any more.
 func (p *partition) drainBacklog(ctx context.Context, from []int64, first []word) error {
-	b := newBacklog()
-	b.note(first)
+	b := newBacklog(p.knownRequest)
+	if err := b.note(first); err != nil {
+		return err
+	}
 	for drained := false; !drained; {
 		p.out.unread() // the second pass meets the same rejects and misplaced ones again
 		taken, done, err := p.readWords(ctx, maxBatchWords)
 		if err != nil {
 			return err
 		}
-		b.note(taken)
+		if err := b.note(taken); err != nil {
+			return err
+		}
 		drained = done
 	}
 	p.out.unread()

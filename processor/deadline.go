@@ -93,7 +93,7 @@ func (p *partition) tellOf(ctx context.Context, id subject.ID, requestID string,
 		switch {
 		case q == nil:
 			err = errNoRequest
-		case q.Kind != subject.Access && q.Kind != subject.Portability:
+		case !q.Kind.Waits():
 			err = &RequestError{true, fmt.Sprintf("the request of this id asks for %s, which waits for no person: only access and portability can be extended or refused", q.Kind)}
 		case !q.Status.IsOpen():
 			err = &RequestError{true, fmt.Sprintf("the request of this id is %s already", q.Status)}

@@ -31,8 +31,9 @@ func (p *partition) takeImport(d *openDossier, q *subject.Request) error {
 		d.proveImported(q)
 		d.Dropped = max(d.Dropped, q.Portable.Dropped)
 	}
-	d.add(s)
-	p.out.tell(d.last())
+	if p.out.tell(&s); p.hasRoom(d, q) {
+		d.Requests = append(d.Requests, s)
+	}
 	return p.closeDossier(d)
 }
 

@@ -44,13 +44,26 @@ var requestMutants = []struct {
 	{"./processor", "TestRequestsAreDoneOnce|TestDecisionsAreKeptAsProof", []mutation.Bug{
 		{"an erasure keeps proofs", "processor/requests.go", "return fence || min(x.Time, x.Arrival) <= r.Erased })", "return fence && min(x.Time, x.Arrival) < 0 })"},
 		{"an erasure keeps the dossier's id", "processor/requests.go", "	p.image.PutDossier(d.key, d.Dossier, fence)\n", "	p.image.PutDossier(d.key, d.Dossier, false)\n"},
-		{"a request that is read again is done again", "processor/requests.go", "		if !changed {\n			return nil\n		}\n		d.drop(at)", "		d.drop(at)"},
+		{"a request that is read again is told again", "processor/requests.go", "	if at.Effective != q.Effective() {", "	if at.Effective > 0 {"},
+	}},
+	{"./processor", "TestRequestsSentAgainChangeNothing", []mutation.Bug{
+		{"a request that is sent again is done again", "processor/requests.go", "		p.tellAgain(at, q)\n		return nil\n", "		d.drop(at)\n"},
+		{"one that is sent again in a backlog is done again", "processor/words.go", "	if _, sent := b.requests[key]; sent {", "	if _, sent := b.requests[key]; sent && key.id == \"\" {"},
+		{"one from before a backlog is done again in it", "processor/words.go", "	if known != nil || err != nil {", "	if known != nil && err != nil {"},
+	}},
+	{"./processor", "TestTooManyRequestsOfOneSubject", []mutation.Bug{
+		{"an open request gives way", "processor/requests.go", "	if at < 0 {\n		return false\n	}\n	d.Requests = slices.Delete", "	at = max(at, 0)\n	d.Requests = slices.Delete"},
+		{"what waits for a person takes all room", "processor/requests.go", "waiting >= subject.MaxAsked", "waiting > subject.MaxRequests"},
+	}},
+	{"./processor", "TestTheMonthRunsFromWhenTheSubjectAsked", []mutation.Bug{
+		{"the month runs from the arrival", "state/subject/dossier.go", "return min(s.Effective, s.Received)", "return s.Received"},
 	}},
 	{"./processor", "TestBacklogOfRequests", []mutation.Bug{
 		{"a restriction in a backlog waits for its turn", "processor/barrier.go", "	for _, q := range b.restrict() {", "	for _, q := range b.restrict()[:0] {"},
 	}},
 	{"./processor", "TestRectifiedTraitsAreFilled", []mutation.Bug{
 		{"changed rules do not read requests again", "processor/processor.go", "	loop.history = slices.Concat(loop.events, loop.requests)\n", "	loop.history = loop.events\n"},
+		{"a rectification that was sent again is read again", "processor/backfill.go", "first != nil && first.Effective != q.Effective()", "first == nil && q == nil"},
 	}},
 	{"./processor/core", "TestGateAgreesWithModel|TestGateNeedsNoOrder|TestEngineAgreesWithOracle$", []mutation.Bug{
 		{"no fence is kept of one of whom nothing was known", "processor/core/request.go", "	e.decide(r, when)\n	forgetUnknown(r)\n	return true\n", "	e.decide(r, when)\n	forgetUnknown(r)\n	return len(r.Purposes) > 0\n"},

@@ -22,6 +22,10 @@ func (p *partition) takeRequest(q *subject.Request) error {
 	if q.Kind == subject.Import {
 		return p.takeImport(d, q)
 	}
+	if at := d.request(q.RequestID); at != nil {
+		p.tellAgain(at, q)
+		return nil
+	}
 	changed, err := p.applyRequest(q)
 	if err != nil {
 		return err
@@ -29,29 +33,64 @@ func (p *partition) takeRequest(q *subject.Request) error {
 	if q.Kind == subject.Erase && changed {
 		p.image.Scrub(q.Subject)
 	}
-	if at := d.request(q.RequestID); at != nil {
-		if !changed {
-			return nil
-		}
-		d.drop(at)
+	s := p.newRequest(q)
+	p.out.tell(&s)
+	if p.hasRoom(d, q) {
+		d.Requests = append(d.Requests, s)
+		err = p.advanceRequest(d.key, &d.Requests[len(d.Requests)-1])
+	} else {
+		err = p.endCrowded(d.key, &s)
 	}
-	d.add(p.newRequest(q))
-	p.out.tell(d.last())
-	if err := p.advanceRequest(d.key, d.last()); err != nil {
+	if err != nil {
 		return err
 	}
 	return p.closeDossier(d)
 }
 
+// tellAgain tells how far a request is that was sent again. It counts as of when it
+// was first read, whatever the date it bears now: an erasure sent twice must not
+// delete what was consented to in between. The same record read again tells nothing.
+func (p *partition) tellAgain(at *subject.RequestState, q *subject.Request) {
+	if at.Effective != q.Effective() {
+		p.log.Info("a request was sent again under its id: it counts as first read", "topic", q.Source.Topic, "offset", q.Source.Offset, "request", q.Kind.String())
+		p.out.tell(at)
+	}
+}
+
+// hasRoom makes room for a request in its subject's dossier, and counts and logs where
+// there is none.
+func (p *partition) hasRoom(d *openDossier, q *subject.Request) bool {
+	if d.makeRoom(q.Kind) {
+		return true
+	}
+	p.deps.Metrics.CountRequestCrowded()
+	p.log.Error("too many requests of one subject are open: an access or portability is answered as failed, and of others, which are done, nothing is kept",
+		"topic", q.Source.Topic, "offset", q.Source.Offset, "request", q.Kind.String())
+	return false
+}
+
+// endCrowded tells the end of a request that there is no room for.
+func (p *partition) endCrowded(record state.Key, s *subject.RequestState) error {
+	why := "nothing is handed over for it"
+	if !s.Kind.Waits() {
+		if err := p.proceed(record, s); err != nil {
+			return err
+		}
+		why = "it is in force, and how it goes on is not told"
+	}
+	if s.Status.IsOpen() {
+		s.Status, s.Done, s.Detail = subject.Failed, subject.FromTime(p.deps.Now()), why+", as too many requests of this subject are open: finish or refuse those first, then send it again"
+	}
+	p.out.tell(s)
+	return nil
+}
+
 // named gives a request whose id is that of another kind of request of its subject
 // one of its own, ID:KIND: neither must be taken for the other, and both are done.
 func (p *partition) named(d *openDossier, q *subject.Request) *subject.Request {
-	if d.isFree(q.RequestID, q.Kind) {
-		return q
-	}
 	renamed := *q
-	if renamed.RequestID += ":" + q.Kind.String(); !d.isFree(renamed.RequestID, q.Kind) {
-		renamed.RequestID = q.Source.String()
+	if renamed.RequestID = d.idOf(q); renamed.RequestID == q.RequestID {
+		return q
 	}
 	p.countMisunderstood(wire.Requests)
 	p.log.Error("the id of a request is that of another kind of request of its subject: it is done under an id of its own",
@@ -59,16 +98,29 @@ func (p *partition) named(d *openDossier, q *subject.Request) *subject.Request {
 	return &renamed
 }
 
-// isFree reports whether no request of another kind has an id.
-func (d *openDossier) isFree(id string, kind subject.RequestKind) bool {
-	at := d.request(id)
-	return at == nil || at.Kind == kind
+// idOf is the id under which a request is kept, or would be.
+func (d *openDossier) idOf(q *subject.Request) string {
+	for _, id := range []string{q.RequestID, q.RequestID + ":" + q.Kind.String()} {
+		if at := d.request(id); at == nil || at.Kind == q.Kind {
+			return id
+		}
+	}
+	return q.Source.String()
+}
+
+// knownRequest is what is kept of a request that was read before, nil of another.
+func (p *partition) knownRequest(q *subject.Request) (*subject.RequestState, error) {
+	d, err := p.openDossier(q.Subject)
+	if err != nil {
+		return nil, err
+	}
+	return d.request(d.idOf(q)), nil
 }
 
 // applyRequest does what a request asks for, by where the change of rules stands
 // with its subject. It reports whether that changed anything.
 func (p *partition) applyRequest(q *subject.Request) (changed bool, err error) {
-	if q.Kind == subject.Access || q.Kind == subject.Portability {
+	if q.Kind.Waits() {
 		return false, nil
 	}
 	c := p.change
@@ -124,10 +176,20 @@ func rectified(q *subject.Request) string {
 	return fmt.Sprintf("no rule reads %d of the %d traits: nothing of them is kept, and nothing of them was corrected", q.Unread, len(q.Traits)+q.Unread)
 }
 
-// advanceRequest brings a request to where it stands once it is read; one that
-// ends nothing, and is only noted, stays received, and one that takes force later
-// is in progress until it does.
+// advanceRequest brings a request to where it stands, and tells that if it is new.
 func (p *partition) advanceRequest(record state.Key, s *subject.RequestState) error {
+	before := s.Status
+	err := p.proceed(record, s)
+	if s.Status != before {
+		p.out.tell(s)
+	}
+	return err
+}
+
+// proceed brings a request to where it stands once it is read; one that ends nothing,
+// and is only noted, stays received, and one that takes force later is in progress
+// until it does.
+func (p *partition) proceed(record state.Key, s *subject.RequestState) error {
 	if s.Status != subject.Received || !s.Kind.Stops() && p.isNoted(record) {
 		return nil
 	}
@@ -155,7 +217,6 @@ func (p *partition) advanceRequest(record state.Key, s *subject.RequestState) er
 	default:
 		p.complete(s, "")
 	}
-	p.out.tell(s)
 	return nil
 }
 
@@ -288,17 +349,28 @@ func (d *openDossier) drop(s *subject.RequestState) {
 	d.Requests = slices.DeleteFunc(d.Requests, func(x subject.RequestState) bool { return x == *s })
 }
 
-// add makes room for a request and adds it. Beyond the bound the oldest one that is
-// done goes; if none is, the oldest.
-func (d *openDossier) add(s subject.RequestState) {
-	if len(d.Requests) >= subject.MaxRequests {
-		at := slices.IndexFunc(d.Requests, func(x subject.RequestState) bool { return !x.Status.IsOpen() })
-		d.Requests = slices.Delete(d.Requests, max(at, 0), max(at, 0)+1)
+// makeRoom reports whether there is room for one more request of a kind. Beyond the
+// bound the oldest one that is done goes; what is open stays.
+func (d *openDossier) makeRoom(kind subject.RequestKind) bool {
+	waiting := 0
+	for i := range d.Requests {
+		if x := &d.Requests[i]; x.Kind.Waits() && x.Status.IsOpen() {
+			waiting++
+		}
 	}
-	d.Requests = append(d.Requests, s)
+	if kind.Waits() && waiting >= subject.MaxAsked {
+		return false
+	}
+	if len(d.Requests) < subject.MaxRequests {
+		return true
+	}
+	at := slices.IndexFunc(d.Requests, func(x subject.RequestState) bool { return !x.Status.IsOpen() })
+	if at < 0 {
+		return false
+	}
+	d.Requests = slices.Delete(d.Requests, at, at+1)
+	return true
 }
-
-func (d *openDossier) last() *subject.RequestState { return &d.Requests[len(d.Requests)-1] }
 
 // RequestDue is when a request must be done: a calendar month after its subject asked
 // (GDPR article 12(3)).

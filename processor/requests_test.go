@@ -310,6 +310,121 @@ func TestOneIDForTwoRequests(t *testing.T) {
 	r.stop()
 }
 
+// A request that is sent again under its id counts as of when it was first read: it
+// deletes nothing that was consented to since, and is told again as it stands. That holds
+// in a backlog, too, and after a crash.
+func TestRequestsSentAgainChangeNothing(t *testing.T) {
+	l := newLab(t, labConfig{rules: barrierRules, partitions: 1})
+	at := ago(time.Hour)
+	sent := func(id, requestID, kind string, arrived time.Time) record {
+		q := request(id, requestID, kind, at.Add(50*time.Minute)) // by a clock that is ahead
+		q.at = arrived
+		return q
+	}
+	r := l.start()
+	for _, id := range []string{"u1", "u2"} {
+		l.produce(given(id, "marketing", at), track(id, "Order Completed", "m-"+id, at.Add(time.Second)))
+	}
+	l.produce(sent("u1", "q-1", "erase", at.Add(time.Minute)), sent("u2", "q-2", "restrict", at.Add(time.Minute)), sent("u4", "q-5", "erase", at.Add(time.Minute)))
+	r.caughtUp()
+	l.produce(given("u1", "marketing", at.Add(2*time.Minute)), request("u2", "q-3", "unrestrict", at.Add(2*time.Minute)))
+	r.caughtUp()
+	check := func(when string) {
+		t.Helper()
+		for _, id := range []string{"u1", "u2"} {
+			if got := l.membersOf(r, id); !strings.Contains(got, "known") {
+				t.Errorf("%s: %s is in %q", when, id, got)
+			}
+		}
+		same(t, when+": u1", states(r.dossier("u1")), []string{"q-1 erase in_progress"})
+		same(t, when+": proofs of u1", len(r.dossier("u1").Proofs), 1)
+		same(t, when+": u2", states(r.dossier("u2")), []string{"q-2 restrict completed", "q-3 unrestrict completed"})
+	}
+	check("before")
+	again := []record{sent("u1", "q-1", "erase", at.Add(3*time.Minute)), sent("u2", "q-2", "restrict", at.Add(3*time.Minute))}
+	l.produce(again...)
+	r.caughtUp()
+	check("sent again")
+	results := []string{"q-1 received", "q-1 in_progress", "q-2 received", "q-2 completed", "q-5 received", "q-5 in_progress", "q-3 received", "q-3 completed", "q-1 in_progress", "q-2 completed"}
+	same(t, "results", l.results(), results)
+	r.crash()
+	var all []record
+	for i := range maxBatchWords + 100 {
+		all = append(all, given(fmt.Sprintf("x%d", i), "marketing", at))
+	}
+	l.produceAtOnce(append(all, given("u3", "marketing", at.Add(2*time.Minute)), given("u4", "marketing", at.Add(2*time.Minute))))
+	l.produce(append(again, sent("u3", "q-4", "erase", at.Add(time.Minute)), sent("u3", "q-4", "erase", at.Add(3*time.Minute)), sent("u4", "q-5", "erase", at.Add(3*time.Minute)))...)
+	r = l.start()
+	r.caughtUp()
+	same(t, "in a backlog: u1", states(r.dossier("u1")), []string{"q-1 erase in_progress"})
+	same(t, "in a backlog: u2", states(r.dossier("u2")), []string{"q-2 restrict completed", "q-3 unrestrict completed"})
+	for _, id := range []string{"u1", "u2", "u3", "u4"} {
+		eventually(t, "in a backlog: "+id+" stays", func() bool { return strings.Contains(l.membersOf(r, id), "known") })
+	}
+	r.stop()
+}
+
+// A request that is open never goes without a word: of too many of one subject those
+// that wait for a person are refused at once, and what protects the subject is done.
+func TestTooManyRequestsOfOneSubject(t *testing.T) {
+	l := newLab(t, labConfig{rules: clockRules, partitions: 1})
+	at := ago(time.Hour)
+	r := l.start()
+	l.produce(given("u1", "marketing", at))
+	var want, told []string
+	numbered := func(kind string, from, to int) {
+		for i := from; i < to; i++ {
+			l.produce(request("u1", fmt.Sprintf("%s-%d", kind, i), kind, at.Add(time.Duration(i)*time.Second)))
+		}
+	}
+	numbered("access", 0, subject.MaxAsked+2)
+	for i := range subject.MaxAsked {
+		want = append(want, fmt.Sprintf("access-%d access received", i))
+	}
+	r.caughtUp()
+	same(t, "of those that wait", states(r.dossier("u1")), want)
+	if got := l.results(); !slices.Equal(got[len(got)-2:], []string{fmt.Sprintf("access-%d received", subject.MaxAsked+1), fmt.Sprintf("access-%d failed", subject.MaxAsked+1)}) {
+		t.Errorf("the last was told %v", got[len(got)-4:])
+	}
+	numbered("restrict", 100, 100+subject.MaxRequests) // these are done, and make room for each other
+	numbered("erase", 200, 200+subject.MaxRequests)
+	for i := range subject.MaxRequests - subject.MaxAsked {
+		want = append(want, fmt.Sprintf("erase-%d erase in_progress", 200+i))
+	}
+	r.caughtUp()
+	same(t, "of all", states(r.dossier("u1")), want)
+	last := fmt.Sprintf("erase-%d", 200+subject.MaxRequests-1)
+	for _, s := range l.readTopic(Topics{l.cfg.Group}.RequestResults()) {
+		if string(s.Key) == last {
+			told = append(told, string(s.Value))
+		}
+	}
+	if len(told) != 2 || !strings.Contains(told[1], `"failed"`) || !strings.Contains(told[1], "it is in force") {
+		t.Errorf("the last erasure was told %v", told)
+	}
+	l.produce(given("u1", "marketing", at.Add(210*time.Second)))
+	r.caughtUp()
+	if got := l.membersOf(r, "u1"); got != "" {
+		t.Errorf("u1 is in %s by a grant before the last erasure", got)
+	}
+	same(t, "crowded", r.metric(t, "segmentd_requests_crowded_total"), float64(2+subject.MaxAsked))
+	r.digests()
+	_, err := r.store.Scrub(background(t))
+	must(t, err)
+	eventually(t, "the erasures are completed", func() bool {
+		all := r.dossier("u1").Requests
+		return !slices.ContainsFunc(all, isErasing) && len(all) == subject.MaxRequests
+	})
+	_, err = r.processor.Refuse(background(t), subject.ID{Value: "u1"}, "access-3", "asked too often")
+	must(t, err)
+	numbered("access", subject.MaxAsked+1, subject.MaxAsked+2)
+	r.caughtUp()
+	if got := states(r.dossier("u1")); !slices.Contains(got, fmt.Sprintf("access-%d access received", subject.MaxAsked+1)) || slices.Contains(got, "access-3 access failed") {
+		t.Errorf("after one was refused: %v", got)
+	}
+	r.stop()
+}
+
 // Nothing is handed over for a request that is not kept, or that asks for something
 // else, and nothing is completed by it.
 func TestHandedOverForTheRightRequest(t *testing.T) {
@@ -444,7 +559,8 @@ segments:
 }
 
 // A rectification of a trait that no rule read when it was made counts once rules
-// read it: events are read again from their start, and it with them.
+// read it: events are read again from their start, and it with them; one that was sent
+// again counts as first read.
 func TestRectifiedTraitsAreFilled(t *testing.T) {
 	const text = `
 purposes:
@@ -463,7 +579,7 @@ segments:
 		return q
 	}
 	r := l.start()
-	l.produce(given("u1", "marketing", at), identify("iron", at.Add(time.Second)), rectify("q-1", "gold", at.Add(2*time.Second)))
+	l.produce(given("u1", "marketing", at), rectify("q-0", "tin", at.Add(time.Millisecond)), identify("iron", at.Add(time.Second)), rectify("q-1", "gold", at.Add(2*time.Second)), rectify("q-0", "tin", at.Add(3*time.Second)))
 	r.caughtUp()
 	_, err := r.reload(text+`  - {key: golden, purpose: marketing, when: 'traits.plan == "gold"'}`+"\n", false)
 	must(t, err)
@@ -476,10 +592,10 @@ segments:
 	if got := l.membersOf(r, "u1"); got != "known" {
 		t.Errorf("after another rectification u1 is in %s", got)
 	}
-	eventually(t, "both are completed", func() bool {
-		return slices.Equal(states(r.dossier("u1")), []string{"q-1 rectify completed", "q-2 rectify completed"})
+	eventually(t, "all are completed", func() bool {
+		return slices.Equal(states(r.dossier("u1")), []string{"q-0 rectify completed", "q-1 rectify completed", "q-2 rectify completed"})
 	})
-	same(t, "of a trait that no rule read", r.dossier("u1").Requests[0].Detail, "no rule reads these traits: nothing of them is kept, and nothing was corrected")
-	same(t, "of one that they read", r.dossier("u1").Requests[1].Detail, "")
+	same(t, "of a trait that no rule read", r.dossier("u1").Requests[1].Detail, "no rule reads these traits: nothing of them is kept, and nothing was corrected")
+	same(t, "of one that they read", r.dossier("u1").Requests[2].Detail, "")
 	r.stop()
 }

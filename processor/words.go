@@ -121,6 +121,8 @@ func (p *partition) tellIneffective(d *subject.Decision) {
 
 // backlog is what stops something in more words than one transaction should hold.
 type backlog struct {
+	known        func(*subject.Request) (*subject.RequestState, error) // what was read before the backlog
+	requests     map[requestKey]struct{}
 	stops        map[stopKey]subject.Instant
 	restrictions map[subject.ID]*restrictions
 }
@@ -130,26 +132,36 @@ type stopKey struct {
 	purpose string // "": all
 }
 
+// requestKey is what a request is known by that is sent again.
+type requestKey struct {
+	subject subject.ID
+	kind    subject.RequestKind
+	id      string
+}
+
 // restrictions are a subject's newest requests to restrict processing and to end that.
 type restrictions struct {
 	restrict *subject.Request
 	lifted   subject.Instant
 }
 
-func newBacklog() *backlog {
-	return &backlog{map[stopKey]subject.Instant{}, map[subject.ID]*restrictions{}}
+func newBacklog(known func(*subject.Request) (*subject.RequestState, error)) *backlog {
+	return &backlog{known, map[requestKey]struct{}{}, map[stopKey]subject.Instant{}, map[subject.ID]*restrictions{}}
 }
 
-func (b *backlog) note(taken []word) {
+func (b *backlog) note(taken []word) error {
 	for i := range taken {
 		w := &taken[i]
 		switch {
 		case w.request != nil:
-			b.noteRequest(w.request)
+			if err := b.noteRequest(w.request); err != nil {
+				return err
+			}
 		case w.decision.Status.Stops():
 			b.stop(stopKey{w.decision.Subject, w.decision.Purpose}, w.decision.Effective())
 		}
 	}
+	return nil
 }
 
 func (b *backlog) stop(k stopKey, at subject.Instant) {
@@ -158,14 +170,27 @@ func (b *backlog) stop(k stopKey, at subject.Instant) {
 	}
 }
 
-func (b *backlog) noteRequest(q *subject.Request) {
-	if q.Kind == subject.Erase {
+// noteRequest notes a request that was not sent before.
+func (b *backlog) noteRequest(q *subject.Request) error {
+	key := requestKey{q.Subject, q.Kind, q.RequestID}
+	if _, sent := b.requests[key]; sent {
+		return nil
+	}
+	b.requests[key] = struct{}{}
+	known, err := b.known(q)
+	if known != nil || err != nil {
+		return err
+	}
+	switch q.Kind {
+	case subject.Erase:
 		b.stop(stopKey{q.Subject, ""}, q.Effective())
-		return
+	case subject.Restrict, subject.Unrestrict:
+		b.noteRestriction(q)
 	}
-	if q.Kind != subject.Restrict && q.Kind != subject.Unrestrict {
-		return
-	}
+	return nil
+}
+
+func (b *backlog) noteRestriction(q *subject.Request) {
 	r := b.restrictions[q.Subject]
 	if r == nil {
 		r = &restrictions{lifted: subject.LongAgo}

@@ -49,7 +49,7 @@ func (s *Server) requestPosted(w http.ResponseWriter, r *http.Request) {
 	sent := sentJSON{RequestID: q.RequestID, Status: subject.Received.String()}
 	if known, free := s.claim(w, r, id, &sent, q.Request); !free {
 		return
-	} else if at, err := subject.ParseInstant(q.Timestamp); err == nil && known != nil && at == known.Effective { // it is the same
+	} else if known != nil { // it is the same, and changes nothing
 		sent.Status, sent.Detail = known.Status.String(), known.Detail
 	}
 	fields := map[string]any{"requestId": sent.RequestID, "request": q.Request}

@@ -84,6 +84,7 @@ func moveAll(m *metrics.Metrics) *metrics.Partition {
 	p.SetRequests(requests, 3_000_000)
 	p.SetConsents("marketing", 4, 5)
 	m.CountRequestMisunderstood()
+	m.CountRequestCrowded()
 	p.CountChange(&subject.Change{Segment: "vip", Kind: subject.Entered, Reason: subject.ByEvent})
 	return p
 }

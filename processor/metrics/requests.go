@@ -12,6 +12,7 @@ import (
 type rights struct {
 	requests      [subject.RequestKinds][subject.RequestStatuses]prometheus.Gauge
 	misunderstood prometheus.Counter
+	crowded       prometheus.Counter
 	oldest        prometheus.Gauge
 	expiring      *prometheus.GaugeVec
 	reconsent     *prometheus.GaugeVec
@@ -34,6 +35,9 @@ func (m *Metrics) defineRights(d *definer) {
 	r.misunderstood = d.counter(Description{Name: "requests_misunderstood_total",
 		Help: "Requests that are done although something about their requestId is wrong: it cannot be read, of one to erase or restrict, or it is that of another request.",
 		Note: "Nobody can be answered under the id that they came with: fix the sender. What cannot be read at all is in segmentd_rejected_total."})
+	r.crowded = d.counter(Description{Name: "requests_crowded_total",
+		Help: "Requests that their subject's dossier has no room for, as too many of the subject are open.",
+		Note: "An access or portability is answered at once as failed; others are done, and not kept. Hand over or refuse what is open: `/v1/requests` has it."})
 	r.oldest = d.gauge(Description{Name: "oldest_open_request_timestamp_seconds",
 		Help: "When the oldest open request of a data subject was made, of the partitions this instance owns; 0 if none is open.",
 		Note: "Of a request's timestamp and its arrival the earlier counts. GDPR article 12(3) gives one month from then; a request that was given more time counts as made so much later. The least over all instances that is not 0 counts."})
@@ -54,6 +58,10 @@ type rightsOf struct {
 // CountRequestMisunderstood counts a request that is in force although something
 // about it is wrong.
 func (m *Metrics) CountRequestMisunderstood() { m.rights.misunderstood.Inc() }
+
+// CountRequestCrowded counts a request that there is no room for beside those of its
+// subject that are open.
+func (m *Metrics) CountRequestCrowded() { m.rights.crowded.Inc() }
 
 // SetRequests sets how many requests are kept in the partition, and when the oldest
 // open one was made; subject.Never: none is open.

@@ -16,10 +16,13 @@ type Dossier struct {
 }
 
 // MaxProofs and MaxRequests bound what is kept of one subject: beyond it the oldest
-// proof, and the oldest request that is done, are dropped.
+// proof, and the oldest request that is done, are dropped. A request that is open never
+// is: there is room for MaxAsked that wait for a person (access and portability), and
+// for others besides.
 const (
 	MaxProofs   = 128
 	MaxRequests = 32
+	MaxAsked    = MaxRequests / 2
 )
 
 // Proof is a decision as it was read.

@@ -25,6 +25,9 @@ func (k RequestKind) String() string { return requestNames[k] }
 // its date, as decisions that stop a purpose are.
 func (k RequestKind) Stops() bool { return k == Erase || k == Restrict }
 
+// Waits reports whether the request waits for a person to hand something over.
+func (k RequestKind) Waits() bool { return k == Access || k == Portability }
+
 // Request is what a data subject asks for.
 type Request struct {
 	Subject   ID
