@@ -119,6 +119,7 @@ func TestEveryMetricMoves(t *testing.T) {
 		// Of the listener (cmd/segmentd, TestAccess) and of the store's upkeep (TestErasureEndToEnd).
 		"segmentd_http_denied_total": "listener", "segmentd_http_panics_total": "listener", "segmentd_audit_entries_total": "listener",
 		"segmentd_audit_failures_total": "listener", "segmentd_audit_head_entry": "listener",
+		"segmentd_requests_crowded_total":  "TestTooManyRequestsOfOneSubject",
 		"segmentd_opendsr_callbacks_total": "listener (TestOpenDSR)", "segmentd_opendsr_callbacks_waiting": "listener (TestOpenDSR)",
 		"segmentd_scrub_waiting_subjects": "upkeep", "segmentd_scrub_oldest_waiting_seconds": "upkeep", "segmentd_scrub_promise_seconds": "upkeep",
 		"segmentd_scrub_seconds": "upkeep", "segmentd_scrubbed_subjects_total": "upkeep", "segmentd_images_dropped_total": "upkeep"})

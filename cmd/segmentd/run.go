@@ -170,12 +170,12 @@ func limitMemory() {
 // each at a time, an answer of the broker, of which a transaction awaits five, stands in
 // line behind them, where the kernel would let it run at once. On two processors
 // the 99th percentile of latency was half (BENCHMARKS.md).
-func addThreads() {
+var addThreads = sync.OnceFunc(func() { // a process may run it again and again, as tests do
 	if os.Getenv("GOMAXPROCS") == "" {
 		n := runtime.GOMAXPROCS(0)
 		runtime.GOMAXPROCS(n + max(1, n/4))
 	}
-}
+})
 
 func (s *service) onClose(f func() error) { s.closers = append(s.closers, f) }
 

@@ -131,8 +131,46 @@ func ScanBytes(canaries []Canary, name string, b []byte) []Find {
 }
 
 // ScanProcess is Scan with the deleted files that another process has open: its
-// number.
+// number. Where files come or go meanwhile, as compactions move what they hold to where
+// was looked already, it looks again, at most scans times.
 func ScanProcess(process string, canaries []Canary, dirs ...string) (finds []Find, err error) {
+	for range scans {
+		var before, after []string
+		if before, err = names(dirs); err != nil {
+			return nil, err
+		}
+		if finds, err = scanOnce(process, canaries, dirs); err != nil {
+			return nil, err
+		}
+		if after, err = names(dirs); err != nil || slices.Equal(before, after) {
+			return finds, err
+		}
+	}
+	return finds, nil
+}
+
+const scans = 5
+
+// names lists the files below directories, in order.
+func names(dirs []string) (all []string, err error) {
+	for _, dir := range dirs {
+		err := filepath.WalkDir(dir, func(name string, e fs.DirEntry, err error) error {
+			if err == nil && e.Type().IsRegular() {
+				all = append(all, name)
+			}
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil
+			}
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+func scanOnce(process string, canaries []Canary, dirs []string) (finds []Find, err error) {
 	s := newSearch(canaries)
 	for _, dir := range dirs {
 		err := filepath.WalkDir(dir, func(name string, e fs.DirEntry, err error) error {
