@@ -40,6 +40,7 @@ var (
 	loadRate       = flag.Float64("load-rate", 0, "events/s at which TestLoad measures latency; 0: half and 80 % of what is sustained")
 	loadProfile    = flag.String("load-profile", "", "file for a CPU profile of the processor while TestLoad's backlog is worked off")
 	loadSoak       = flag.Duration("load-soak", 0, "how long TestLoad holds half of what is sustained and samples what may grow; 0: not at all")
+	loadHold       = flag.Duration("load-hold", 20*time.Second, "how long TestLoad must hold a rate for it to count as sustained; at most 10m")
 	loadExtra      = flag.String("load-config", "", "lines of YAML that TestLoad adds to the configuration")
 	loadLive       = flag.Duration("load-live", 20*time.Second, "how long TestLoad measures latency at a rate; at most 10m")
 )
@@ -84,19 +85,20 @@ func TestLoad(t *testing.T) {
 }
 
 // sustained finds the highest rate, of steps down from one, at which after
-// sustainedFor no more than a second's events wait, and the generator keeps pace.
+// -load-hold no more than a second's events wait, and the generator keeps pace.
 func (r *rig) sustained(rate float64) float64 {
+	hold := min(*loadHold, 10*time.Minute)
 	for ; rate > 100; rate *= 0.85 {
 		ctx, stop := context.WithCancel(context.Background())
 		var group sync.WaitGroup
 		group.Go(func() { r.readLatencies(ctx, func(time.Duration) {}) })
 		var late time.Duration
-		r.drive(ctx, rate, sustainedFor, func(d time.Duration) { late = d })
+		r.drive(ctx, rate, hold, func(d time.Duration) { late = d })
 		lag := r.metric("segmentd_input_lag_records")
 		stop()
 		group.Wait()
 		holds := lag <= rate && late < time.Second
-		r.t.Logf("held for %s    %.0f events/s: %.0f waiting, generator %s behind at the end: %t", sustainedFor, rate, lag, late.Round(time.Millisecond), holds)
+		r.t.Logf("held for %s    %.0f events/s: %.0f waiting, generator %s behind at the end: %t", hold, rate, lag, late.Round(time.Millisecond), holds)
 		r.awaitQuiet()
 		if holds {
 			return rate
@@ -105,9 +107,6 @@ func (r *rig) sustained(rate float64) float64 {
 	r.t.Fatal("no rate could be held")
 	return 0
 }
-
-// sustainedFor is how long a rate is tried.
-const sustainedFor = 20 * time.Second
 
 // restarts measures what a kill costs: with the image there, and without.
 func (r *rig) restarts() {
