@@ -16,8 +16,13 @@ func TestRequestsAreFoundAndCancelled(t *testing.T) {
 	l := newLab(t, labConfig{rules: clockRules, partitions: 2})
 	at := ago(time.Hour)
 	r := l.start()
-	partition, end, err := r.processor.ResultsEnd(background(t), subject.ID{Value: "u1"})
-	must(t, err)
+	var partition int32
+	var end int64
+	eventually(t, "the results have a leader", func() bool {
+		var err error
+		partition, end, err = r.processor.ResultsEnd(background(t), subject.ID{Value: "u1"})
+		return err == nil
+	})
 	if partition != l.of("u1") || end != 0 {
 		t.Errorf("results of u1 will be in partition %d from %d on", partition, end)
 	}

@@ -66,7 +66,7 @@ func TestPortabilityIsTakenInByAnotherInstance(t *testing.T) {
 		}
 	}
 
-	other := newLab(t, labConfig{rules: portableRules, partitions: 1})
+	other := newLab(t, labConfig{rules: portableRules, partitions: 1, own: true}) // with topics of its own
 	to := other.start()
 	taken := record{topic: requests, key: "u1", at: ago(time.Minute), value: `{"type":"import","requestId":"i-1","userId":"u1","timestamp":"` + stamp(ago(time.Minute)) + `","document":` + document + `}`}
 	other.produce(taken)

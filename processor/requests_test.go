@@ -250,31 +250,34 @@ purposes:
 segments:
   - {key: golden, purpose: marketing, when: 'traits.plan == "gold"'}
 `, partitions: 1})
+	if l.broker.Real() {
+		t.Skip("needs a clock that is held, and a real broker's is not: a host that differs from it is not believed (TestHostAheadOfTheBroker)")
+	}
 	at := ago(0)
 	l.held.Store(&at)
 	r := l.start()
 	ahead := at.Add(time.Hour)
 	rectify := request("u1", "q-1", "rectify", ahead)
-	rectify.at, rectify.value = at, strings.Replace(rectify.value, "{", `{"traits":{"plan":"gold","age":37},`, 1)
+	rectify.at, rectify.value = ahead, strings.Replace(rectify.value, "{", `{"traits":{"plan":"gold","age":37},`, 1)
 	lift, idle := request("u1", "q-3", "unrestrict", ahead.Add(time.Minute)), request("u2", "q-4", "unrestrict", at.Add(-time.Minute))
-	lift.at = at
+	lift.at = ahead.Add(time.Minute)
 	l.produce(given("u1", "marketing", at.Add(-time.Hour)), rectify, request("u1", "q-2", "restrict", at.Add(-time.Second)), lift, idle)
 	r.read()
 	waiting := []string{"q-1 rectify in_progress", "q-2 restrict completed", "q-3 unrestrict in_progress"}
 	same(t, "u1", states(r.dossier("u1")), waiting)
 	r.crash()
-	before := ahead.Add(-time.Second)
+	before := ahead.Add(-2 * finishEvery)
 	l.held.Store(&before)
 	r = l.start()
 	r.caughtUp()
+	soon := before.Add(finishEvery) // it is looked once more for what is done
+	l.held.Store(&soon)
+	eventually(t, "the lift of nothing is completed", func() bool { return slices.Equal(states(r.dossier("u2")), []string{"q-4 unrestrict completed"}) })
 	r.turns(3)
 	same(t, "after a crash", states(r.dossier("u1")), waiting)
-	same(t, "u2", states(r.dossier("u2")), []string{"q-4 unrestrict completed"})
-	later := ahead.Add(2 * time.Minute)
+	l.skew.Store(int64(ahead.Add(2 * time.Minute).Sub(at)))
+	l.releaseClock()
 	eventually(t, "they are completed", func() bool {
-		next := later.Add(time.Minute)
-		later = next
-		l.held.Store(&next)
 		return slices.Equal(states(r.dossier("u1")), []string{"q-1 rectify completed", "q-2 restrict completed", "q-3 unrestrict completed"})
 	})
 	same(t, "detail", r.dossier("u1").Requests[0].Detail, "no rule reads 1 of the 2 traits: nothing of them is kept, and nothing of them was corrected")
