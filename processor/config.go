@@ -59,6 +59,7 @@ type Config struct {
 	busyLimit     time.Duration // … before the partition is not ready meanwhile: 30 s
 	progressEvery time.Duration // how often a restore tells how far it is: 3 s
 	sweepRecords  int           // how many records a sweep looks at in one transaction; fewer where very many of them change: 20,000
+	restoreKeys   int           // of how many keys a restore remembers that the last record was applied, shared by the partitions: 4 Mi, up to 150 MiB
 	closeRecords  int64         // how near reading again comes before live events wait for it: 2,000
 }
 
@@ -74,6 +75,7 @@ func (c Config) withDefaults() Config {
 	c.busyLimit = cmp.Or(c.busyLimit, 30*time.Second)
 	c.progressEvery = cmp.Or(c.progressEvery, 3*time.Second)
 	c.sweepRecords = cmp.Or(c.sweepRecords, 20_000)
+	c.restoreKeys = cmp.Or(c.restoreKeys, 4<<20)
 	c.closeRecords = cmp.Or(c.closeRecords, 2_000)
 	return c
 }

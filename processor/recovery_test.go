@@ -94,17 +94,26 @@ func inOrder(changes []subject.Change) []subject.Change {
 // Without its image, or with one of an earlier moment, a processor has the
 // state that it had, and goes on as if nothing had been.
 func TestImageIsRestored(t *testing.T) {
+	remove := func(l *lab, _ string) { must(l.t, os.RemoveAll(l.data)) }
 	for _, c := range []struct {
 		name string
 		harm func(l *lab, earlier string)
 	}{
-		{"deleted", func(l *lab, _ string) { must(l.t, os.RemoveAll(l.data)) }},
+		{"deleted", remove},
+		{"deleted, read in pieces", func(l *lab, earlier string) { l.fetcher = piecemeal{l.fetcher}; remove(l, earlier) }},
+		{"deleted, with room for some keys", func(l *lab, earlier string) { l.cfg.restoreKeys = 10; remove(l, earlier) }},
+		{"deleted, with room for some keys, read in pieces", func(l *lab, earlier string) {
+			l.fetcher, l.cfg.restoreKeys = piecemeal{l.fetcher}, 10
+			remove(l, earlier)
+		}},
+		{"deleted, with room for no key", func(l *lab, earlier string) { l.cfg.restoreKeys = 1; remove(l, earlier) }},
 		{"of an earlier moment", func(l *lab, earlier string) { l.data = earlier }},
 		{"damaged", func(l *lab, _ string) { damageImage(l.t, l.data) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			h := newHistory(seed(t), 1500)
 			l := newLab(t, labConfig{rules: rememberingRules})
+			l.cfg.BatchBytes = 8 << 10 // many versions of a subject
 			third := len(h.events) / 3
 			l.produce(h.decisions...)
 			l.produce(h.events[:third]...)
@@ -136,6 +145,14 @@ func TestImageIsRestored(t *testing.T) {
 			l.verify(changes)
 		})
 	}
+}
+
+// piecemeal fetches one record batch, or a few, at a time.
+type piecemeal struct{ stream.Fetcher }
+
+func (f piecemeal) Fetch(ctx context.Context, at []stream.Position, o stream.FetchOptions, b *stream.Buffer) ([]stream.Fetched, error) {
+	o.MaxBytes = 1
+	return f.Fetcher.Fetch(ctx, at, o, b)
 }
 
 // damageImage overwrites the middle of the image's largest files.

@@ -168,6 +168,7 @@ func TestFetchTellsErrorsApart(t *testing.T) {
 	must(t, err)
 	must(t, tx.Commit(context.Background()))
 	settle(t, c, "cut")
+	settle(t, c, "ok")
 	b.DeleteRecords("cut", 0, 3)
 	var buf stream.Buffer
 	all, err := c.Fetch(context.Background(), []stream.Position{{Topic: "none"}, {Topic: "cut"}, {Topic: "t", Offset: 99}, {Topic: "t", Partition: 9}, {Topic: "ok"}}, stream.FetchOptions{}, &buf)
