@@ -33,7 +33,7 @@ func (p *partition) restore(ctx context.Context, next int64) (restored int64, er
 	var buf stream.Buffer
 	c := catchingUp{image: p.checkpoint, next: next, began: p.deps.Now(), told: p.deps.Now()}
 	at := max(0, next-1)
-	if at == 0 {
+	if c.image.History == "" {
 		if at, err = p.restoreBackwards(ctx, &c, &buf); err != nil {
 			return c.restored, err
 		}
