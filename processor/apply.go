@@ -16,6 +16,7 @@ import (
 func (p *partition) applyEvents(ctx context.Context, fetched []stream.Fetched) error {
 	merge := newMerge(fetched, p.events)
 	defer p.judging.end()
+	defer p.image.ReadTogether()()
 	for ctx.Err() == nil {
 		i, r := merge.next()
 		if r == nil {

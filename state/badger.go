@@ -252,23 +252,58 @@ func (s *Store) read(key []byte, f func([]byte) error) (found bool, err error) {
 	s.reading.RLock()
 	defer s.reading.RUnlock()
 	if k, ok := s.lent[string(key)]; ok {
-		if k.live {
-			err = f(k.value)
-		}
-		return k.live, err
+		return k.pass(f)
 	}
 	err = s.view(func(txn *badger.Txn) error {
-		item, err := txn.Get(key)
-		if errors.Is(err, badger.ErrKeyNotFound) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		found = true
-		return item.Value(f)
+		found, err = valueOf(txn, key, f)
+		return err
 	})
 	return found, err
+}
+
+// readIn is read in a transaction that lasts for several reads: each that is begun, and
+// ended, goes through one goroutine of Badger's, for which a reader waits where
+// compactions keep the processors busy. written is how many batches of the reader's
+// partition are in Badger, all of which is read.
+func (s *Store) readIn(snap *snapshot, written uint64, key []byte, f func([]byte) error) (found bool, err error) {
+	defer guard(&err)
+	s.reading.RLock()
+	defer s.reading.RUnlock()
+	if k, ok := s.lent[string(key)]; ok {
+		return k.pass(f)
+	}
+	if snap.txn == nil || snap.written != written || snap.scrubbed != s.scrubbed {
+		snap.end()
+		snap.txn, snap.written, snap.scrubbed = s.db.NewTransaction(false), written, s.scrubbed
+	}
+	found, err = valueOf(snap.txn, key, f)
+	return found, damage(err)
+}
+
+// valueOf passes the value of a key to f, if there is one.
+func valueOf(txn *badger.Txn, key []byte, f func([]byte) error) (found bool, err error) {
+	item, err := txn.Get(key)
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return true, item.Value(f)
+}
+
+// snapshot is a transaction in which a partition reads, with what was there when it began.
+type snapshot struct {
+	txn      *badger.Txn // nil: none was begun
+	written  uint64
+	scrubbed uint64
+}
+
+func (s *snapshot) end() {
+	if s.txn != nil {
+		s.txn.Discard()
+		s.txn = nil
+	}
 }
 
 // scan passes keys from an inclusive start within a prefix to f, until f

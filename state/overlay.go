@@ -92,8 +92,9 @@ type overlay struct {
 	closed  bool  // the writer ends when nothing is left
 	err     error // of the first failed write: nothing is written after it
 
-	// durable is the position in Badger.
+	// durable is the position in Badger, batches how many were written there.
 	durable placed
+	batches uint64
 
 	wake  chan struct{}
 	timer *time.Timer
@@ -131,12 +132,18 @@ func (o *overlay) nudge() {
 // get returns the encoded record or dossier of a key, valid until something is
 // added; found with a nil value: it was removed.
 func (o *overlay) get(key Key) (value []byte, found bool) {
+	value, found, _ = o.look(key)
+	return value, found
+}
+
+// look is get, and tells how many batches are in Badger, where what is not found is.
+func (o *overlay) look(key Key) (value []byte, found bool, written uint64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if value, found = o.filling.values[key]; !found && o.writing != nil {
 		value, found = o.writing.values[key]
 	}
-	return value, found
+	return value, found, o.batches
 }
 
 // timersFrom returns the armed timers at or behind a horizon.
@@ -216,6 +223,7 @@ func (o *overlay) written(err error) {
 		o.durable = placed{b.checkpoint, b.next, true}
 	}
 	o.writing = nil
+	o.batches++
 	b.clear()
 	o.spare = b
 	o.changed.Broadcast()

@@ -54,6 +54,9 @@ type Partition struct {
 	unscrubbed map[Key]struct{} // noted with the next commit
 	scrubs     scrubs
 
+	together bool     // records are read in the snapshot
+	snapshot snapshot // of this batch's reads
+
 	absent       Key // the last key looked up in vain
 	hits, misses int
 	added        int64 // subjects since counted
@@ -215,15 +218,30 @@ func (p *Partition) fetch(key Key) (r *subject.Record, err error) {
 		r, err = p.decoder.Decode(b)
 		return err
 	}
-	if b, found := p.overlay.get(key); found {
+	b, found, written := p.overlay.look(key)
+	if found {
 		if b != nil {
 			err = decode(b)
 		}
+		return r, p.readError(err)
+	}
+	p.scratch = p.space.appendRecord(p.scratch[:0], key)
+	if p.together {
+		_, err = p.store.readIn(&p.snapshot, written, p.scratch, decode)
 	} else {
-		p.scratch = p.space.appendRecord(p.scratch[:0], key)
 		_, err = p.store.read(p.scratch, decode)
 	}
 	return r, p.readError(err)
+}
+
+// ReadTogether makes records be read in as few transactions as can be until end is
+// called, which must be soon: Badger keeps for a transaction what was overwritten since.
+func (p *Partition) ReadTogether() (end func()) {
+	p.together = true
+	return func() {
+		p.together = false
+		p.snapshot.end()
+	}
 }
 
 // readError tells a record that cannot be decoded from other errors of reading.

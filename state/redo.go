@@ -22,6 +22,14 @@ type kept struct {
 	value []byte
 }
 
+// pass passes the value to f, if there is one.
+func (k *kept) pass(f func([]byte) error) (found bool, err error) {
+	if k.live {
+		err = f(k.value)
+	}
+	return k.live, err
+}
+
 var crcTable = crc32.MakeTable(crc32.Castagnoli)
 
 // encodeRedo: uvarint number of keys; for each uvarint length and key, byte live,

@@ -221,6 +221,7 @@ func (s *Store) lend(ks []kept) {
 	s.reading.Lock()
 	defer s.reading.Unlock()
 	s.lent = lent
+	s.scrubbed++
 }
 
 // redo drops keys, writes back what is live of them, and removes the file that

@@ -617,6 +617,41 @@ func traffic(p *Partition, rng *rand.Rand, n, transactions int) error {
 
 // Somebody who reads for long holds files open: the scrub waits for them, and says
 // so where they do not end.
+// What is read in one transaction is as new as what is read in many, although
+// batches are written and scrubs put values back meanwhile.
+func TestReadsTogetherSeeTheNewest(t *testing.T) {
+	s := openStore(t, t.TempDir(), lazy())
+	p := openPartition(t, s, 3)
+	defer p.ReadTogether()()
+	want := func(when string, version uint64) {
+		t.Helper()
+		p.cache.clear()
+		if r, err := p.Get(personID(1)); err != nil || r == nil || r.Version != version {
+			t.Errorf("%s: %v, %v; want version %d", when, r, err, version)
+		}
+	}
+	for version := range uint64(3) {
+		put(t, p, person(1, version+1))
+		commit(t, p, version+1)
+		want("in the overlay", version+1)
+		flush(t, p)
+		want("written", version+1)
+	}
+	p.Scrub(personID(1))
+	commit(t, p, 4)
+	flush(t, p)
+	want("before the scrub", 3)
+	before := p.snapshot.txn
+	if r := scrub(t, s); r.Entries == 0 {
+		t.Fatalf("nothing was scrubbed: %+v", r)
+	}
+	want("scrubbed", 3)
+	now := p.snapshot.txn
+	if want("again", 3); now == before || p.snapshot.txn != now {
+		t.Error("transactions do not last from scrub to scrub")
+	}
+}
+
 func TestScrubWaitsForReaders(t *testing.T) {
 	dir := scannedDir(t)
 	s := openStore(t, dir, testOptions())

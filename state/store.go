@@ -134,6 +134,9 @@ type Store struct {
 
 	reading sync.RWMutex    // held by reads of one key
 	lent    map[string]kept // guarded by reading: what Badger has not got for the moment
+	// scrubbed counts, guarded by reading, when values were put back: a transaction from
+	// before finds them no more.
+	scrubbed uint64
 
 	mu     sync.Mutex
 	open   map[int32]*Partition // guarded by mu
