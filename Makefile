@@ -63,7 +63,7 @@ crash: ## Kill processes at named points and at random, restart them, compare.
 # Apache Kafka's jars; the version is in deployments/kafka/pom.xml.
 .kafka/jars: deployments/kafka/pom.xml
 	rm -rf .kafka && mkdir -p .kafka
-	mvn -q -B -f deployments/kafka/pom.xml dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory=$(CURDIR)/.kafka/partial
+	$(if $(shell command -v timeout),timeout 300) mvn -q -B -f deployments/kafka/pom.xml dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory=$(CURDIR)/.kafka/partial
 	mv .kafka/partial $@
 
 .PHONY: test-kafka
@@ -71,10 +71,16 @@ test-kafka: ## Run the tests that need a broker on a real Apache Kafka: its jars
 	@if [ -n "$${SEGMENTD_TEST_BROKERS:-}" ]; then $(KAFKA_TESTS); \
 	elif ! command -v java >/dev/null || ! command -v mvn >/dev/null; then echo "SKIPPED: make test-kafka needs java (17 or newer) and mvn, or SEGMENTD_TEST_BROKERS"; \
 	elif ! $(MAKE) .kafka/jars; then echo "SKIPPED: make test-kafka could not fetch Apache Kafka's jars"; \
-	else SEGMENTD_TEST_KAFKA=$(CURDIR)/.kafka/jars $(KAFKA_TESTS); fi
+	else export SEGMENTD_TEST_KAFKA=$(CURDIR)/.kafka/jars; $(KAFKA_TESTS); fi
 
 KAFKA_TESTS = $(GO) test -count=1 -p 1 -timeout 20m ./processor/kafka ./processor && \
 	$(GO) test -count=1 -timeout 20m ./cmd/segmentd -run '^Test(Crash|CDNOW|Secure|Barrier|Erasure)'
+
+.PHONY: check-kafka
+check-kafka: ## The part of test-kafka that is checked each time: the client, and a backlog with kills (two minutes).
+	@$(MAKE) test-kafka KAFKA_TESTS='$(KAFKA_CHECKS)'
+
+KAFKA_CHECKS = $(GO) test -count=1 -timeout 8m ./processor/kafka && $(GO) test -count=1 -timeout 8m ./cmd/segmentd -run ^TestCDNOW
 
 .PHONY: mutants
 mutants: ## Plant bugs in the evaluation and in the pipeline one after the other, and see that the tests catch each (minutes).
@@ -105,7 +111,7 @@ generate: ## Write generated files anew (CONFIG.md, METRICS.md).
 	$(GO) generate ./...
 
 .PHONY: check
-check: lint check-generated check-modules check-deployments race ## All that CI runs beside the tests.
+check: lint check-generated check-modules check-deployments race check-kafka ## All that CI runs beside the tests.
 
 .PHONY: check-generated
 check-generated: ## Are generated files up to date?
