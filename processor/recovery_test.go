@@ -1,6 +1,7 @@
 package processor
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/segmentd/segmentd/processor/kafka"
 	"github.com/segmentd/segmentd/processor/stream"
+	"github.com/segmentd/segmentd/state"
 	"github.com/segmentd/segmentd/state/subject"
 )
 
@@ -145,6 +147,34 @@ func TestImageIsRestored(t *testing.T) {
 			l.verify(changes)
 		})
 	}
+}
+
+// A changelog may begin later than at 0, and there with the end of a transaction.
+func TestImageIsRestoredWithoutTheChangelogsStart(t *testing.T) {
+	l := newLab(t, labConfig{rules: clockRules, partitions: 1})
+	l.holdClock(ago(time.Hour))
+	r := l.start()
+	for i := range 4 { // transactions of their own
+		l.produce(given("u1", "marketing", ago(48*time.Hour)), track("u1", "Order Completed", fmt.Sprint("m", i), ago(47*time.Hour)))
+		r.read()
+	}
+	before := r.digests()
+	r.stop()
+	changelog := Topics{l.cfg.Group}.Changelog()
+	for _, rec := range l.readPartition(changelog, 0) {
+		if bytes.Equal(rec.Key, state.CheckpointKey) {
+			l.deleteRecords(changelog, 0, rec.Offset+1)
+			break
+		}
+	}
+	must(t, os.RemoveAll(l.data))
+	l.fetcher = piecemeal{l.fetcher}
+	r = l.start()
+	r.read()
+	if after := r.digests(); !slices.Equal(before, after) {
+		t.Errorf("digests are %v, were %v", after, before)
+	}
+	r.stop()
 }
 
 // piecemeal fetches one record batch, or a few, at a time.

@@ -183,17 +183,19 @@ func (p *partition) mayAdopt(cp state.Checkpoint) error {
 // as it has room for, it reads the rest forwards and passes over those. It returns the
 // offset to go on from, forwards.
 func (p *partition) restoreBackwards(ctx context.Context, c *catchingUp, buf *stream.Buffer) (end int64, err error) {
-	f, err := p.fetchChangelog(ctx, 0, buf)
-	if err == nil && len(f.Records) == 0 {
-		f, err = p.fetchChangelog(ctx, f.Next, buf) // the first that is kept may be a later one
+	start := int64(0)
+	f, err := p.fetchChangelog(ctx, start, buf)
+	if err == nil && len(f.Records) == 0 { // the first that is kept may be a later one
+		start = f.Next
+		f, err = p.fetchChangelog(ctx, start, buf)
 	}
 	if err != nil {
 		return 0, err
 	}
-	start, end := int64(0), f.LastStable
 	if len(f.Records) > 0 {
 		start = f.Records[0].Offset
 	}
+	end = f.LastStable
 	waiting := f.HighWatermark - end
 	p.tellRestore(c, end-start+waiting)
 	l := latest{keys: map[state.Key]struct{}{}, others: map[string]struct{}{}, room: p.cfg.restoreKeys / int(p.cfg.Partitions)}
