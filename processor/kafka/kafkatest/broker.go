@@ -255,17 +255,24 @@ func (b *Broker) CreateTopic(topic string, partitions int32) {
 	})
 }
 
-// DeleteRecords deletes the records of a partition before an offset.
+// DeleteRecords deletes the records of a partition before an offset. Of a topic that
+// is only compacted a real Kafka does so once its cleanup.policy is delete too.
 func (b *Broker) DeleteRecords(topic string, partition int32, before int64) {
 	b.t.Helper()
 	b.must(func(ctx context.Context, c *kadm.Client) error {
 		var offsets kadm.Offsets
 		offsets.Add(kadm.Offset{Topic: topic, Partition: partition, At: before})
-		res, err := c.DeleteRecords(ctx, offsets)
-		if err != nil {
-			return err
+		policy := "compact,delete"
+		for {
+			res, err := c.DeleteRecords(ctx, offsets)
+			if err != nil || !errors.Is(res.Error(), kerr.PolicyViolation) {
+				return errors.Join(err, res.Error())
+			}
+			_, err = c.AlterTopicConfigs(ctx, []kadm.AlterConfig{{Name: "cleanup.policy", Value: &policy}}, topic)
+			if err := errors.Join(err, pause(ctx)); err != nil {
+				return err
+			}
 		}
-		return res.Error()
 	})
 }
 
