@@ -84,7 +84,7 @@ KAFKA_CHECKS = $(GO) test -count=1 -timeout 8m ./processor/kafka && $(GO) test -
 
 .PHONY: mutants
 mutants: ## Plant bugs in the evaluation and in the pipeline one after the other, and see that the tests catch each (minutes).
-	$(GO) test ./processor/core ./processor -p 1 -count=1 -v -timeout 60m -run '^TestMutants' -mutants
+	$(GO) test ./processor/core ./processor -p 1 -count=1 -v -timeout 120m -run '^TestMutants' -mutants
 
 .PHONY: bench
 bench: ## Run the benchmarks (BENCH=regexp picks some).

@@ -78,6 +78,6 @@ var requestMutants = []struct {
 // that the tests that are named catch it.
 func TestMutantsOfRequests(t *testing.T) {
 	for _, m := range requestMutants {
-		mutation.Suite{Root: "..", Timeout: 2 * time.Minute, Tests: m.test, Packages: func(string) []string { return []string{m.pkg} }}.Run(t, m.bugs)
+		mutation.Suite{Root: "..", Timeout: 5 * time.Minute, Tests: m.test, Packages: func(string) []string { return []string{m.pkg} }}.Run(t, m.bugs)
 	}
 }

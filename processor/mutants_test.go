@@ -64,7 +64,7 @@ var mutants = []mutation.Bug{
 // TestMutants holds that every planted bug has its place, and with -mutants that
 // the suite of the pipeline catches it.
 func TestMutants(t *testing.T) {
-	suite := mutation.Suite{Root: "..", Timeout: 2 * time.Minute, Packages: func(file string) []string {
+	suite := mutation.Suite{Root: "..", Timeout: 5 * time.Minute, Packages: func(file string) []string {
 		switch {
 		case strings.HasPrefix(file, "state/"):
 			return []string{"./state", "./processor"}

@@ -17,6 +17,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -117,14 +118,31 @@ func (r *rig) restarts() {
 	r.startProcessor()
 	r.await(func() bool { return r.processed() > 0 })
 	r.t.Logf("restart         %.1f s from a kill to the first event", time.Since(began).Seconds())
+	r.restore("as it was written")
+	if r.real {
+		return // it compacts in its own time
+	}
+	r.must(r.broker.Process.Signal(syscall.SIGTERM))
+	r.must(r.broker.Wait())
+	r.startBroker() // it compacts when it starts
+	r.restore("compacted")
+}
+
+// restore measures a start from an empty disk, and from a changelog of which is said what it is like.
+func (r *rig) restore(changelog string) {
 	r.must(r.run.Process.Kill())
 	_ = r.run.Wait() // it was killed
 	r.must(os.RemoveAll(filepath.Join(r.dir, "data", "image")))
-	began = time.Now()
+	r.createTopics() // it waits for the broker
+	began := time.Now()
 	r.startProcessor()
 	r.await(func() bool { return ready(r.http) })
 	seconds := time.Since(began).Seconds()
-	r.t.Logf("restore         %.1f s from an empty disk, %.0f subjects/s", seconds, float64(*loadSubjects)/seconds)
+	r.t.Logf("restore         %.1f s from an empty disk and the changelog %s, %.0f subjects/s", seconds, changelog, float64(*loadSubjects)/seconds)
+}
+
+func (r *rig) startBroker() {
+	r.broker = r.start("broker", "--data", filepath.Join(r.dir, "broker"), "--listen", r.brokers)
 }
 
 func (r *rig) startProcessor() {
@@ -160,6 +178,7 @@ type rig struct {
 	config         string
 	environ        []string // of the processor, beside the configuration
 	run            *exec.Cmd
+	broker         *exec.Cmd // the embedded one
 	log            io.Writer // of what is started; nil: the test's stderr
 	logLevel       string    // of the processor; "": warn
 	changelogBytes int64
@@ -178,7 +197,8 @@ func (r *rig) on(ruleFile string) *rig {
 	brokers := kafkatest.Real(r.t)
 	if r.real = len(brokers) > 0; !r.real {
 		brokers = []string{freeAddress(r.t)}
-		r.start("broker", "--data", filepath.Join(r.dir, "broker"), "--listen", brokers[0])
+		r.brokers = brokers[0]
+		r.startBroker()
 	}
 	r.configure(ruleFile, brokers, brokers)
 	return r

@@ -80,12 +80,14 @@ func (s *secure) listed() (all []allow) {
 }
 
 // round is input that makes the pipeline write to each of its topics: a new
-// subject enters, an event is rejected, a decision is passed on to its partition.
+// subject enters, an event is rejected, a decision and a request are passed on to
+// their partition, the request has a result.
 func (s *secure) round(group string, n int) {
 	s.t.Helper()
 	user, now := fmt.Sprintf("u%d", n), time.Now()
 	decision := fmt.Sprintf(`{"type":"decision","userId":%q,"purpose":"marketing","status":"given","timestamp":%q}`, user, now.Format(time.RFC3339Nano))
 	event := fmt.Sprintf(`{"type":"track","messageId":%q,"userId":%q,"event":"Order Completed","timestamp":%q}`, user, user, now.Format(time.RFC3339Nano))
+	request := fmt.Sprintf(`{"type":"request","requestId":%q,"userId":%q,"request":"access","timestamp":%q}`, user, user, now.Format(time.RFC3339Nano))
 	p, _ := kafka.Murmur2.Partition([]byte(user), 2)
 	message := func(topic string, partition int32, value string) stream.Message {
 		return stream.Message{Topic: group + "." + topic, Partition: partition, Key: []byte(user), Value: []byte(value), Timestamp: subject.FromTime(now)}
@@ -93,7 +95,7 @@ func (s *secure) round(group string, n int) {
 	producer := s.client.NewProducer(kafka.ProducerConfig{})
 	for _, messages := range [][]stream.Message{
 		{message("decisions", p, decision)},
-		{message("decisions", 1-p, decision), message("events", p, event), message("events", p, "{")},
+		{message("decisions", 1-p, decision), message("requests", 1-p, request), message("events", p, event), message("events", p, "{")},
 	} {
 		s.must(sendAll(s.t.Context(), producer, messages))
 	}

@@ -132,8 +132,8 @@ segments:
 func (s *secure) configure(group, kafkaBlock, password string) {
 	s.t.Helper()
 	s.write("password", password+"\n")
-	s.write("c.yaml", fmt.Sprintf("group: %s\nrules: %s/rules\ndata: %s/data\ninputs: [{topic: %s.events, kind: event}, {topic: %s.decisions, kind: decision}]\n"+
-		"topics: {partitions: 2}\nkafka: %s\nlog: {level: debug}\nhttp: {listen: %q, pprof: true}\n", group, s.dir, s.dir, group, group, kafkaBlock, s.http))
+	s.write("c.yaml", fmt.Sprintf("group: %s\nrules: %s/rules\ndata: %s/data\ninputs: [{topic: %s.events, kind: event}, {topic: %s.decisions, kind: decision}, {topic: %s.requests, kind: request}]\n"+
+		"topics: {partitions: 2}\nkafka: %s\nlog: {level: debug}\nhttp: {listen: %q, pprof: true}\n", group, s.dir, s.dir, group, group, group, kafkaBlock, s.http))
 }
 
 // trust is TLS without a certificate of our own.
@@ -242,7 +242,7 @@ func (s *secure) pages() {
 	for _, page := range []string{"metrics", "readyz?verbose", "v1/segments", "v1/subjects/u1", "debug/pprof/cmdline", "debug/pprof/goroutine?debug=2", "debug/pprof/heap?debug=1"} {
 		body, err := get("http://" + s.http + "/" + page)
 		s.must(err)
-		if strings.Contains(body, "canary") || len(body) == 0 {
+		if strings.Contains(body, canary) || len(body) == 0 {
 			s.t.Errorf("%s is empty or prints a password:\n%s", page, body)
 		}
 	}

@@ -69,7 +69,7 @@ var mutants = []mutation.Bug{
 // TestMutants holds that every planted bug has its place, and with -mutants that
 // the suite of the language catches it.
 func TestMutants(t *testing.T) {
-	suite := mutation.Suite{Root: filepath.Join("..", ".."), Timeout: 4 * time.Minute, Hangs: true,
+	suite := mutation.Suite{Root: filepath.Join("..", ".."), Timeout: 8 * time.Minute, Hangs: true,
 		Packages: func(string) []string { return []string{"./processor/replay", "./rules", "./processor/core"} }}
 	suite.Run(t, mutants)
 }

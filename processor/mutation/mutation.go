@@ -50,6 +50,7 @@ func (s Suite) Run(t *testing.T, bugs []Bug) {
 				t.Fatalf("%s: the text stands there %d times:\n%s", b.file(), n, b.text())
 			}
 			if *planted {
+				t.Parallel() // a suite waits more than it computes
 				s.plant(t, b, b.in(string(source)))
 			}
 		})
