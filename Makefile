@@ -77,10 +77,10 @@ KAFKA_TESTS = $(GO) test -count=1 -p 1 -timeout 20m ./processor/kafka ./processo
 	$(GO) test -count=1 -timeout 20m ./cmd/segmentd -run '^Test(Crash|CDNOW|Secure|Barrier|Erasure)'
 
 .PHONY: check-kafka
-check-kafka: ## The part of test-kafka that is checked each time: the client, and a backlog with kills (two minutes).
+check-kafka: ## The part of test-kafka that is checked each time: client, processor, a backlog with kills, the barrier, security (six minutes).
 	@$(MAKE) test-kafka KAFKA_TESTS='$(KAFKA_CHECKS)'
 
-KAFKA_CHECKS = $(GO) test -count=1 -timeout 8m ./processor/kafka && $(GO) test -count=1 -timeout 8m ./cmd/segmentd -run ^TestCDNOW
+KAFKA_CHECKS = $(GO) test -count=1 -p 1 -timeout 12m ./processor/kafka ./processor && $(GO) test -count=1 -timeout 8m ./cmd/segmentd -run "^Test(CDNOW|Barrier|Secure)"
 
 .PHONY: mutants
 mutants: ## Plant bugs in the evaluation and in the pipeline one after the other, and see that the tests catch each (minutes).
