@@ -29,7 +29,7 @@ type Config struct {
 	// were not sent yet (`opendsr`), which are nowhere else. Created where it is absent. One process at a time.
 	Data string `yaml:"data" default:"segmentd-data"`
 	// Run with a broker of its own in the same process, for one machine. Then `inputs` has a default
-	// (topics `events` and `decisions`), `topics.create` is true, and the secret is made at the first
+	// (topics `events`, `decisions` and `requests`), `topics.create` is true, and the secret is made at the first
 	// start and kept in the data directory.
 	Embedded bool `yaml:"embedded" default:"false"`
 	// Address (host:port) of the embedded broker, for other Kafka clients; port 0 takes a free one.

@@ -37,7 +37,7 @@ type replayInput struct {
 }
 
 func (f *replayInput) addFlags(fs *pflag.FlagSet) {
-	fs.StringVar(&f.until, "until", "", "move the clock on to this instant at the end (RFC 3339, or a date for its midnight UTC)")
+	fs.StringVar(&f.until, "until", "", "move the clock on to this instant at the end (RFC 3339, or a date for its midnight UTC); what is due exactly then happens once it is past it")
 	fs.StringSliceVar(&f.assume, "assume-consent", nil, "purposes to which every subject counts as having consented before its first input")
 	fs.BoolVar(&f.lenient, "lenient", false, "exit 0 although lines were skipped")
 	fs.StringVar(&f.unit, "timestamp-unit", "rfc3339", "what timestamps are: rfc3339, s, ms or us (without --config)")

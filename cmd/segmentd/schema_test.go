@@ -11,8 +11,10 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"github.com/segmentd/segmentd/processor"
 	"github.com/segmentd/segmentd/rules"
 	"github.com/segmentd/segmentd/rules/schematest"
+	"github.com/segmentd/segmentd/state/subject"
 )
 
 // schemaFile writes a schema to a file, as people do for their editors, and
@@ -92,6 +94,31 @@ func TestReadmeNamesItsRuleSet(t *testing.T) {
 	for _, said := range []string{"(rule set " + set.Hash[:12] + ")", "rule_set=" + set.Hash[:12] + " ", `"ruleSet":"` + set.Hash + `"`} {
 		if !strings.Contains(string(text), said) {
 			t.Errorf("README.md does not say %s", said)
+		}
+	}
+}
+
+// TestReadmeNamesTopicsAndReasons holds that README.md leaves nothing out of what
+// is made and what comes out.
+func TestReadmeNamesTopicsAndReasons(t *testing.T) {
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var made []string
+	for _, spec := range (processor.Topics{Group: "segmentd"}).Specs(new(rules.Set)) {
+		made = append(made, spec.Name)
+		if name := "\n" + strings.Replace(spec.Name, "segmentd", "shop", 1) + " "; !strings.Contains(string(text), name) {
+			t.Errorf("README.md does not show the topic%s", name)
+		}
+	}
+	if said := "topics=events,decisions,requests," + strings.Join(made, ",") + " "; !strings.Contains(string(text), said) {
+		t.Errorf("README.md does not say %s", said)
+	}
+	_, out, _ := strings.Cut(string(text), "\n## What comes out")
+	for reason := range subject.Reasons {
+		if !strings.Contains(out, "`"+reason.String()+"`") {
+			t.Errorf("README.md does not name the reason %s", reason)
 		}
 	}
 }
