@@ -139,7 +139,7 @@ func (w *markdown) accessPurpose(p *core.AccessPurpose) {
 		items = append(items, observedText(&o))
 	}
 	for _, m := range p.Memberships {
-		items = append(items, "you are in the group "+joined(": ", m.Segment, m.Description)+dated(", since ", m.Since)+dated(", because ", m.Why))
+		items = append(items, "you are in the group "+joined(": ", m.Segment, m.Description)+dated(", since ", m.Since)+dated(", ", reason(m.Why)))
 	}
 	w.items(items)
 }
@@ -150,11 +150,19 @@ func observedText(o *core.ObservedJSON) string {
 	if o.Incomplete {
 		text += " (older ones were dropped for lack of room)"
 	}
-	var values []string
-	for _, v := range o.Values {
-		values = append(values, valueText(v))
+	var seen []string
+	for i, at := range o.Times {
+		if i < len(o.Values) {
+			at += " " + valueText(o.Values[i])
+		}
+		seen = append(seen, at)
 	}
-	return text + dated(": at ", strings.Join(o.Times, ", ")) + dated("; ", strings.Join(values, ", "))
+	return text + dated(": at ", strings.Join(seen, ", "))
+}
+
+// reason is an explanation's sentence as the end of another.
+func reason(why string) string {
+	return strings.TrimSuffix(strings.TrimPrefix(why, "A member "), ".")
 }
 
 // rest is what is kept beside decisions, requests and purposes.
