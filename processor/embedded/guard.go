@@ -2,11 +2,13 @@ package embedded
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"sync"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -21,7 +23,15 @@ const (
 	apiVersionsKey = 18 // the one request whose version may be beyond what the broker knows (KIP-511)
 )
 
-// guardedListener accepts connections that check every frame.
+// Pauses after a connection that could not be accepted.
+const (
+	leastAcceptPause = 10 * time.Millisecond
+	mostAcceptPause  = time.Second
+)
+
+// guardedListener accepts connections that check every frame. It goes on after
+// an accept that failed, as where the process may open no more files: kfake would
+// listen no more.
 type guardedListener struct {
 	net.Listener
 	addr net.Addr
@@ -38,11 +48,21 @@ func (l *guardedListener) Accept() (net.Conn, error) {
 	case <-l.open:
 	case <-l.shut:
 	}
-	conn, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
+	for pause := leastAcceptPause; ; pause = min(2*pause, mostAcceptPause) {
+		conn, err := l.Listener.Accept()
+		if err == nil {
+			return &guardedConn{Conn: conn, log: l.log, shut: make(chan struct{})}, nil
+		}
+		if errors.Is(err, net.ErrClosed) {
+			return nil, err
+		}
+		l.log.Warn("a connection cannot be accepted; trying again", "error", err)
+		select {
+		case <-time.After(pause):
+		case <-l.shut:
+			return nil, net.ErrClosed
+		}
 	}
-	return &guardedConn{Conn: conn, log: l.log, shut: make(chan struct{})}, nil
 }
 
 func (l *guardedListener) Close() error {
