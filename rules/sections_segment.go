@@ -116,7 +116,7 @@ func (l *loader) listFile(o object, into map[string]struct{}) {
 		if strings.TrimSpace(id) == "" {
 			continue
 		}
-		if !subject.ValidID(id) || invalidUTF8([]byte(id)) >= 0 {
+		if !subject.ValidID(id) {
 			l.errorf(o.at("file"), "line %d of %s is no id: 1 to %d bytes of UTF-8 without control characters", n+1, l.shown(full), subject.MaxIDBytes)
 			return
 		}

@@ -38,3 +38,20 @@ func TestReadLine(t *testing.T) {
 		t.Errorf("two lines: %v", err)
 	}
 }
+
+// An id in another encoding is refused: as JSON it would be the id of somebody else.
+func TestUserOfAnotherEncoding(t *testing.T) {
+	const latin1 = "zo\xeb"
+	for _, inv := range []*invocation{{args: []string{latin1}}, {args: []string{"-"}, streams: streams{in: strings.NewReader(latin1 + "\n")}}} {
+		if user, err := readUser(inv); err == nil || status(err) != exitUsage || strings.Contains(err.Error(), latin1) {
+			t.Errorf("%v: %q, %v", inv.args, user, err)
+		}
+	}
+	f := explainFlags{user: latin1, output: "text", idType: "userId"}
+	if err := f.read(&invocation{}, false); err == nil || status(err) != exitUsage {
+		t.Error("replay --explain:", err)
+	}
+	if user, err := readUser(&invocation{args: []string{"zoë"}}); user != "zoë" || err != nil {
+		t.Errorf("%q, %v", user, err)
+	}
+}

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/spf13/pflag"
 )
@@ -42,11 +44,20 @@ func membersCommand() command {
 	}
 }
 
-func readUser(inv *invocation) (string, error) {
-	if inv.args[0] != "-" {
-		return inv.args[0], nil
+func readUser(inv *invocation) (user string, err error) {
+	if user = inv.args[0]; user == "-" {
+		user, err = readLine(inv.in)
 	}
-	return readLine(inv.in)
+	return user, errors.Join(err, checkUser(user))
+}
+
+// checkUser refuses an id of another encoding: JSON makes another id of it, and what
+// is asked for would be done to nobody.
+func checkUser(user string) error {
+	if !utf8.ValidString(user) {
+		return usagef("USER is not valid UTF-8, as every id is: is it Latin-1?")
+	}
+	return nil
 }
 
 // readLine reads a text of one line, and refuses more: what is behind it would be

@@ -45,7 +45,7 @@ func (f *explainFlags) read(inv *invocation, members bool) error {
 		return usagef("--id-type is userId or anonymousId, --output is text or json")
 	}
 	if f.user != "-" {
-		return nil
+		return checkUser(f.user)
 	}
 	if slices.Contains(inv.args, "-") {
 		return usagef("stdin cannot be both the subject's id and a FILE")
@@ -55,7 +55,7 @@ func (f *explainFlags) read(inv *invocation, members bool) error {
 		return inputError(err)
 	}
 	f.user = user
-	return nil
+	return checkUser(user)
 }
 
 // find finds the segment among the rules.

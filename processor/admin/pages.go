@@ -165,7 +165,7 @@ func subjectOf(w http.ResponseWriter, value, idType string) (id subject.ID, ok b
 		return id, false
 	}
 	if !subject.ValidID(value) {
-		problem(w, http.StatusBadRequest, fmt.Sprintf("an id has 1 to %d bytes and no control characters", subject.MaxIDBytes))
+		problem(w, http.StatusBadRequest, fmt.Sprintf("an id has 1 to %d bytes of UTF-8 and no control characters", subject.MaxIDBytes))
 		return id, false
 	}
 	return id, true

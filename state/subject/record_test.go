@@ -104,7 +104,7 @@ func TestTraits(t *testing.T) {
 }
 
 func TestIDs(t *testing.T) {
-	for id, valid := range map[string]bool{"u1": true, "zoë": true, "": false, "a\nb": false, "a\x7f": false, "a\u0085": false,
+	for id, valid := range map[string]bool{"u1": true, "zoë": true, "": false, "a\nb": false, "a\x7f": false, "a\u0085": false, "zo\xeb": false,
 		strings.Repeat("x", MaxIDBytes): true, strings.Repeat("x", MaxIDBytes+1): false} {
 		if ValidID(id) != valid {
 			t.Errorf("%.20q is valid: %v", id, !valid)

@@ -3,6 +3,7 @@ package subject
 import (
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // IDType tells a known user from an anonymous visitor. The two are different
@@ -45,9 +46,9 @@ func (id ID) MemberKeyPrefix() string {
 }
 
 // ValidID reports whether s may be an id: 1 to MaxIDBytes bytes of UTF-8
-// without control characters (the decoder has checked the UTF-8).
+// without control characters.
 func ValidID(s string) bool {
-	return s != "" && len(s) <= MaxIDBytes && !strings.ContainsFunc(s, func(r rune) bool { return r < 0x20 || r >= 0x7f && r <= 0x9f })
+	return s != "" && len(s) <= MaxIDBytes && utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return r < 0x20 || r >= 0x7f && r <= 0x9f })
 }
 
 // Position names a record in its source: a Kafka topic partition, or a file
