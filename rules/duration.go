@@ -6,7 +6,10 @@ import (
 	"time"
 )
 
-var errDuration = errors.New("not a duration: write a whole number and one of s, m, h, d, w, as in 30d")
+var (
+	errDuration = errors.New("not a duration: write a whole number and one of s, m, h, d, w, as in 30d")
+	errTooLong  = errors.New("too long a duration: 106751d, 292 years, is the most")
+)
 
 // microsPer are the units of durations, in microseconds. A day is 24 h.
 var microsPer = map[byte]int64{'s': 1e6, 'm': 60e6, 'h': 3600e6, 'd': 86400e6, 'w': 7 * 86400e6}
@@ -24,7 +27,7 @@ func parseDuration(s string) (micros int64, err error) {
 		n, digits := int64(0), 0
 		for digits < len(s) && s[digits] >= '0' && s[digits] <= '9' {
 			if n = n*10 + int64(s[digits]-'0'); n > maxDurationMicros {
-				return 0, errDuration
+				return 0, errTooLong
 			}
 			digits++
 		}
@@ -32,8 +35,11 @@ func parseDuration(s string) (micros int64, err error) {
 			return 0, errDuration
 		}
 		unit, ok := microsPer[s[digits]]
-		if !ok || n > (maxDurationMicros-micros)/unit {
+		if !ok {
 			return 0, errDuration
+		}
+		if n > (maxDurationMicros-micros)/unit {
+			return 0, errTooLong
 		}
 		micros += n * unit
 		s = s[digits+1:]

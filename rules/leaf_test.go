@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"errors"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -187,9 +188,17 @@ func TestDurations(t *testing.T) {
 			t.Errorf("%s: %d %v", text, got, err)
 		}
 	}
-	for _, text := range []string{"", "3", "d", "3 days", "-3d", "1.5h", "3D", "99999999999999999999d", "200000d"} {
-		if _, err := parseDuration(text); err == nil {
-			t.Errorf("%q is accepted", text)
+	for _, text := range []string{"", "3", "d", "3 days", "-3d", "1.5h", "3D"} {
+		if _, err := parseDuration(text); !errors.Is(err, errDuration) {
+			t.Errorf("%q: %v", text, err)
 		}
+	}
+	for _, text := range []string{"99999999999999999999d", "106752d", "1d106751d"} {
+		if _, err := parseDuration(text); !errors.Is(err, errTooLong) {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+	if _, err := parseDuration("106751d"); err != nil {
+		t.Errorf("the longest that messages name: %v", err)
 	}
 }
