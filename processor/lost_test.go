@@ -10,6 +10,7 @@ import (
 
 	"github.com/segmentd/segmentd/processor/kafka"
 	"github.com/segmentd/segmentd/processor/stream"
+	"github.com/segmentd/segmentd/state"
 	"github.com/segmentd/segmentd/state/subject"
 )
 
@@ -126,5 +127,44 @@ func TestForeignRecordsOnTheChangelog(t *testing.T) {
 			}
 			l.verify(l.changes())
 		})
+	}
+}
+
+// A record of somebody else under the checkpoint's key stops who reads it as the last
+// one. Once the owner has committed again, an image that is restored does without it.
+func TestForeignCheckpointOnTheChangelog(t *testing.T) {
+	l := newLab(t, labConfig{rules: clockRules, partitions: 1})
+	at := ago(time.Hour)
+	l.produce(given("u1", "marketing", at), track("u1", "Order Completed", "m1", at))
+	r := l.start()
+	r.read()
+	changelog, foreign := Topics{l.cfg.Group}.Changelog(), l.changelogEnd()
+	put := func() {
+		_, err := l.producer.Send(t.Context(), []stream.Message{{Topic: changelog, Key: state.CheckpointKey, Value: []byte("hello"), Timestamp: subject.FromTime(time.Now())}})
+		must(t, err)
+	}
+	put()
+	l.produce(track("u1", "Order Completed", "m2", at))
+	r.read()
+	want := r.digests()
+	r.stop()
+	if end := l.changelogEnd(); end <= foreign+1 {
+		t.Fatalf("nothing was committed after offset %d", foreign)
+	}
+	l.data = t.TempDir() + "/data"
+	r = l.start()
+	r.read()
+	if got := r.digests(); got[0] != want[0] {
+		t.Errorf("the state is %v, was %v", got, want)
+	}
+	r.stop()
+	l.verify(l.changes())
+
+	last := l.changelogEnd()
+	put()
+	l.data = t.TempDir() + "/data"
+	var refused *ConfigError
+	if err := l.start().fails(); !errors.As(err, &refused) || !strings.Contains(err.Error(), fmt.Sprintf("%s partition 0, offset %d,", changelog, last)) {
+		t.Errorf("the processor ended with %v", err)
 	}
 }

@@ -143,7 +143,7 @@ func (p *partition) restoreRecord(c *catchingUp, r *stream.Record) error {
 func (p *partition) checkpointOf(r *stream.Record) (state.Checkpoint, error) {
 	cp, err := state.DecodeCheckpoint(r.Value)
 	if err != nil {
-		return cp, configErrorf("the checkpoint on %s cannot be read (%v): it was written by a newer version, or the topic is not segmentd's", p.topics.Changelog(), err)
+		return cp, configErrorf("the checkpoint on %s partition %d, offset %d, cannot be read (%v): it was written by a newer version, or the topic is not segmentd's", p.topics.Changelog(), p.id, r.Offset, err)
 	}
 	return cp, p.mayAdopt(cp)
 }
@@ -243,11 +243,7 @@ func (p *partition) restoreBackwards(ctx context.Context, c *catchingUp, buf *st
 func (p *partition) restoreLatest(c *catchingUp, l *latest, r *stream.Record, backwards bool) error {
 	c.restored++
 	if bytes.Equal(r.Key, state.CheckpointKey) {
-		cp, err := p.checkpointOf(r)
-		if err == nil && r.Offset >= c.next {
-			p.checkpoint, c.next = cp, r.Offset+1
-		}
-		return err
+		return p.restoreLatestCheckpoint(c, r)
 	}
 	if l.knows(r.Key) {
 		return nil
@@ -256,6 +252,20 @@ func (p *partition) restoreLatest(c *catchingUp, l *latest, r *stream.Record, ba
 		l.add(r.Key)
 	}
 	return p.restoreValue(c, r)
+}
+
+// restoreLatestCheckpoint goes by the last checkpoint. One before it may be somebody
+// else's record, which the owner's next commit has replaced as compaction will.
+func (p *partition) restoreLatestCheckpoint(c *catchingUp, r *stream.Record) error {
+	replaced := r.Offset < c.next
+	if _, err := state.DecodeCheckpoint(r.Value); err != nil && replaced {
+		return nil
+	}
+	cp, err := p.checkpointOf(r)
+	if err == nil && !replaced {
+		p.checkpoint, c.next = cp, r.Offset+1
+	}
+	return err
 }
 
 // latest are the keys of which the last record was applied.
