@@ -55,7 +55,8 @@ func (p *partition) restore(ctx context.Context, next int64) (restored int64, er
 		}
 		if !c.warned && p.deps.Now().Sub(c.began) > 5*time.Second && at >= f.LastStable {
 			c.warned = true
-			p.log.Warn("an open transaction on the changelog holds up recovery: waiting until it ends or times out")
+			p.log.Warn("an open transaction on the changelog holds up recovery: waiting until it ends or times out; "+
+				"where it does neither within minutes, kafka-transactions.sh find-hanging and abort end it", "topic", p.topics.Changelog(), "offset", f.LastStable)
 		}
 	}
 }
