@@ -536,3 +536,24 @@ func (f *filling) fill(item wire.Item) {
 		f.must(f.records.Put(r))
 	}
 }
+
+// What is filled leaves out the events of a time for which the subject has had
+// processing restricted: they were not used then, and are not now.
+func TestFillLeavesOutRestrictedTime(t *testing.T) {
+	const text = "purposes:\n  - {key: m, description: Mail, lawful_basis: consent, retention: 400d}\nsegments:\n  - {key: s, purpose: m, when: 'events(\"%s\").count() == 2'}\n"
+	change := rules.Compare(mustLoad(t, fmt.Sprintf(text, "A")), nil, mustLoad(t, fmt.Sprintf(text, "B")))
+	line := func(kind, rest, at string) string {
+		return fmt.Sprintf(`{"type":%q,"userId":"u",%s,"timestamp":"2026-01-0%sZ"}`, kind, rest, at)
+	}
+	event := func(at string) string { return line("track", `"event":"B"`, at) }
+	w := &world{t: t, rng: rand.New(rand.NewPCG(1, 1)), change: change, until: subject.LongAgo, loaded: subject.Never, lines: []string{
+		line("decision", `"purpose":"m","status":"given"`, "1T10:00:00"), event("2T10:00:00"),
+		line("request", `"request":"restrict","requestId":"q1"`, "3T10:00:00"), event("4T10:00:00"),
+		line("request", `"request":"unrestrict","requestId":"q2"`, "5T10:00:00"), event("6T10:00:00"),
+	}}
+	w.at = len(w.lines)
+	got, want := w.changed(), w.fresh()
+	if d := cmp.Diff(want, got, cmpopts.EquateEmpty(), cmp.Comparer(subject.Value.Equal)); d != "" || !slices.Equal(got["userIdu"].Members, []string{"s"}) {
+		t.Errorf("%v (-fresh +changed)\n%s", got, d)
+	}
+}
