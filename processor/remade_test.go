@@ -54,9 +54,7 @@ func TestDecisionsMadeAnewStopTheirPartition(t *testing.T) {
 			if got := l.membersOf(r, "u1"); got != "" {
 				t.Errorf("u1 has withdrawn on the new topic, and is in %s", got)
 			}
-			if got := l.membersOf(r, "u3"); got != "known" {
-				t.Errorf("u3, who has consented on the new topic, is in %q", got)
-			}
+			eventually(t, "u3, who has consented on the new topic, is known once the clock is there", func() bool { return l.membersOf(r, "u3") == "known" })
 			r.stop()
 			l.verify(l.changes())
 		})
