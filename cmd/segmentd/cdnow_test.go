@@ -73,7 +73,7 @@ func (l *live) sendLines(topic, lines string) {
 		if what := s.add(strings.TrimSpace(line)); what != "" {
 			l.t.Fatal(what)
 		}
-		if s.full() {
+		if s.full(context.Background()) {
 			l.must(s.flush(context.Background()))
 		}
 	}

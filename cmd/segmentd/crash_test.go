@@ -203,8 +203,14 @@ func (c *crash) start(args ...string) *process {
 // startProcess starts a command that is killed with the test.
 func startProcess(t *testing.T, environ, command []string) *process {
 	t.Helper()
-	p := &process{t: t, cmd: exec.Command(command[0], command[1:]...), ended: make(chan struct{})}
-	p.cmd.Env = append(environment(), environ...)
+	cmd := exec.Command(command[0], command[1:]...)
+	cmd.Env = append(environment(), environ...)
+	return startCommand(t, cmd)
+}
+
+func startCommand(t *testing.T, cmd *exec.Cmd) *process {
+	t.Helper()
+	p := &process{t: t, cmd: cmd, ended: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = &p.log, &p.log
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -36,6 +35,8 @@ Sends each line of the files ("-" is stdin; .gz and .zst are decompressed) as on
 anonymousId, on the partition that Java clients choose (murmur2). If the topic is an input of the configuration, its
 partitioner is used, and its map tells the subjects of records of another shape; if the map reads key or headers, a
 line is {"key": "…", "headers": {"…": "…"}, "value": …}. A topic that does not exist is created only with --partitions.
+Records are dated when they are sent: a line waits for others for 100 ms at most, also where stdin stays open. SIGINT
+and SIGTERM end stdin after what was read of it (exit status 0); within a file the line is told (exit status 3).
 
   segmentd produce --brokers 127.0.0.1:9092 --topic events events.ndjson`,
 		setup: func(fs *pflag.FlagSet) func(context.Context, *invocation) error {
@@ -71,7 +72,7 @@ func (f *produceFlags) run(ctx context.Context, inv *invocation, cfg *config.Con
 	if err != nil {
 		return err
 	}
-	s := &sender{producer: client.NewProducer(kafka.ProducerConfig{}), topic: f.topic, partitions: n, rate: f.rate, began: time.Now(),
+	s := &sender{producer: client.NewProducer(kafka.ProducerConfig{}), topic: f.topic, partitions: n, rate: f.rate, turn: time.Now(),
 		partitioner: kafka.Murmur2, progress: newProgress(inv.err, "records sent")}
 	if err := s.follow(cfg); err != nil {
 		return usageError(err)
@@ -135,9 +136,10 @@ type sender struct {
 	decoder     *wire.Decoder // of the input
 
 	rate     int
-	began    time.Time
+	turn     time.Time // of the next batch, by the rate
 	batch    []stream.Message
 	bytes    int
+	since    time.Time // the first of the batch waits
 	sent     int64
 	skipped  int64
 	progress *progress
@@ -145,40 +147,82 @@ type sender struct {
 	complaints complaints
 }
 
-// Batches end at these sizes; at a rate also every 100 ms.
+// Batches end at these sizes, and when their first line has waited for produceLinger (at
+// a rate: for its turn).
 const (
 	produceBatchRecords = 5_000
 	produceBatchBytes   = 4 << 20
+	produceLinger       = 100 * time.Millisecond
 )
 
+const (
+	produceGrace   = 5 * time.Second // that a batch may still take once ctx has ended
+	produceCatchUp = time.Second     // of the rate, after a time in which less came
+)
+
+// sendFile sends the lines of a file as they come. If ctx ends it sends those that were
+// read by then: of stdin that is all that was asked for, within a file it is an error.
 func (s *sender) sendFile(ctx context.Context, inv *invocation, path string) error {
 	source, closer, err := replay.Open(path, inv.in)
 	if err != nil {
 		return inputError(err)
 	}
-	defer closer.Close()
-	lines := bufio.NewReaderSize(source.Reader, 1<<20)
-	for number := int64(1); ; number++ {
-		line, err := lines.ReadString('\n')
-		if text := strings.TrimSpace(line); text != "" {
-			if what := s.add(text); what != "" {
+	stop := make(chan struct{})
+	defer close(stop)
+	pieces := readPieces(source.Reader, closer, stop)
+	for number := int64(0); ; {
+		p := s.await(ctx, pieces)
+		for _, line := range p.lines {
+			number++
+			if what := s.add(strings.TrimSpace(line)); what != "" {
 				s.skipped++
 				s.complaints.add(inv.err, fmt.Sprintf("%s:%d", path, number), what)
 			}
+			if s.full(ctx) {
+				if err := s.flush(ctx); err != nil {
+					return err
+				}
+			}
 		}
-		if s.full() || err != nil {
+		if p.err != nil || s.untilDue() <= 0 {
 			if err := s.flush(ctx); err != nil {
 				return err
 			}
 		}
-		if err == io.EOF {
+		switch {
+		case p.err == nil:
+		case p.err == io.EOF, p.err == ctx.Err() && path == "-":
 			return nil
-		}
-		if err != nil {
-			return inputError(fmt.Errorf("%s:%d: %w", path, number, err))
+		case p.err == ctx.Err():
+			return environmentError(fmt.Errorf("%s: interrupted after line %d, with %s sent to %s", path, number, count(s.sent, "record"), s.topic))
+		default:
+			return inputError(fmt.Errorf("%s:%d: %w", path, number, p.err))
 		}
 	}
 }
+
+// await returns the next piece, an empty one once the batch is due, and once ctx has
+// ended what was there until then as the last.
+func (s *sender) await(ctx context.Context, pieces <-chan piece) (p piece) {
+	var due <-chan time.Time
+	if len(s.batch) > 0 {
+		due = time.After(s.untilDue())
+	}
+	select {
+	case p = <-pieces:
+	case <-due:
+	case <-ctx.Done():
+		select {
+		case p = <-pieces:
+		case <-time.After(produceLinger):
+		}
+		p.err = cmp.Or(p.err, ctx.Err())
+	}
+	return p
+}
+
+// untilDue is how long the batch may still wait for more.
+func (s *sender) untilDue() time.Duration { return time.Until(s.since.Add(produceLinger)) }
 
 // follow sends as the configured input of the topic, if there is one, is read.
 func (s *sender) follow(cfg *config.Config) error {
@@ -203,9 +247,12 @@ func (s *sender) follow(cfg *config.Config) error {
 	return err
 }
 
-// add queues a line under its subject's id; what says why it cannot.
+// add queues a line, unless it is empty, under its subject's id; what says why it cannot.
 func (s *sender) add(line string) (what string) {
-	m := stream.Message{Topic: s.topic, Timestamp: subject.FromTime(time.Now()), Value: []byte(line)}
+	if line == "" {
+		return ""
+	}
+	m := stream.Message{Topic: s.topic, Value: []byte(line)}
 	shaped := m.Value
 	if s.input != nil {
 		record, err := s.input.Record(m.Value)
@@ -231,39 +278,58 @@ func (s *sender) add(line string) (what string) {
 	}
 	m.Key = []byte(key)
 	m.Partition, _ = s.partitioner.Partition(m.Key, s.partitions)
+	if len(s.batch) == 0 {
+		s.since = time.Now()
+	}
 	s.batch = append(s.batch, m)
 	s.bytes += len(line)
 	return ""
 }
 
-func (s *sender) full() bool {
+func (s *sender) full(ctx context.Context) bool {
 	limit := produceBatchRecords
-	if s.rate > 0 {
+	if s.rate > 0 && ctx.Err() == nil {
 		limit = min(limit, max(1, s.rate/10))
 	}
 	return len(s.batch) >= limit || s.bytes >= produceBatchBytes
 }
 
-// flush sends what is queued, no earlier than the rate allows.
+// flush sends what is queued, no earlier than the rate allows unless ctx ends. What is
+// being sent then may take produceGrace.
 func (s *sender) flush(ctx context.Context) error {
 	if len(s.batch) == 0 {
 		return nil
 	}
-	if s.rate > 0 {
-		due := s.began.Add(time.Duration(float64(s.sent) / float64(s.rate) * float64(time.Second)))
-		select {
-		case <-time.After(time.Until(due)):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+	s.pace(ctx)
+	sending, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(produceGrace, cancel) })()
+	now := subject.FromTime(time.Now())
+	for i := range s.batch {
+		s.batch[i].Timestamp = now
 	}
-	if _, err := s.producer.Send(ctx, s.batch); err != nil {
+	if _, err := s.producer.Send(sending, s.batch); err != nil {
 		return environmentError(fmt.Errorf("send to %s after %s: %w", s.topic, count(s.sent, "record"), err))
 	}
 	s.sent += int64(len(s.batch))
 	s.batch, s.bytes = s.batch[:0], 0
 	s.progress.show(s.sent)
 	return nil
+}
+
+// pace waits for the turn of what is queued.
+func (s *sender) pace(ctx context.Context) {
+	if s.rate == 0 {
+		return
+	}
+	if least := time.Now().Add(-produceCatchUp); s.turn.Before(least) {
+		s.turn = least
+	}
+	select {
+	case <-time.After(time.Until(s.turn)):
+	case <-ctx.Done():
+	}
+	s.turn = s.turn.Add(time.Duration(float64(len(s.batch)) / float64(s.rate) * float64(time.Second)))
 }
 
 // progress shows a count on a terminal, a few times a second.
