@@ -42,7 +42,7 @@ func startBroker(dir, listen string, partitions int, log *slog.Logger) (*embedde
 	case errors.Is(err, embedded.ErrPortInUse):
 		return nil, usagef("%w; choose another with --listen (of run: --broker-listen)", err)
 	case errors.Is(err, embedded.ErrLocked):
-		return nil, usagef("%s: %w; stop that one or give another --data", dir, err)
+		return nil, usagef("%w; stop that one or give another --data", err)
 	case err != nil:
 		return nil, environmentError(err)
 	}
