@@ -71,6 +71,9 @@ func (f *diffFlags) run(ctx context.Context, inv *invocation) error {
 	if err != nil {
 		return err
 	}
+	if err := f.checkAssumed(sets[:]...); err != nil {
+		return err
+	}
 	results, err := f.replayBoth(ctx, inv, cfg, sets)
 	if err != nil {
 		return err
@@ -113,11 +116,6 @@ func (f *diffFlags) replayBoth(ctx context.Context, inv *invocation, cfg replay.
 			if _, ok := set.PurposeIndex(purpose); ok {
 				cfgs[i].AssumeConsent = append(cfgs[i].AssumeConsent, purpose)
 			}
-		}
-	}
-	for _, purpose := range f.assume {
-		if !slices.Contains(cfgs[0].AssumeConsent, purpose) && !slices.Contains(cfgs[1].AssumeConsent, purpose) {
-			return nil, inputError(fmt.Errorf("no purpose %q in the rules", purpose))
 		}
 	}
 	results, err := replay.RunTogether(ctx, cfgs, sources)

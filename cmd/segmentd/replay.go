@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -103,7 +104,7 @@ func (f *replayFlags) run(ctx context.Context, inv *invocation) error {
 	if err != nil {
 		return err
 	}
-	if err := f.explain.find(set); err != nil {
+	if err := errors.Join(f.explain.find(set), f.checkAssumed(set)); err != nil {
 		return err
 	}
 	sources, closeAll, err := f.openSources(inv)
@@ -147,6 +148,22 @@ func (f *replayInput) untilInstant() (subject.Instant, error) {
 		return 0, usagef("--until %q: %w; write 2026-01-31T10:00:00Z, or a date for its midnight (UTC)", f.until, err)
 	}
 	return t, nil
+}
+
+// checkAssumed looks for the purposes of --assume-consent among those of rule sets.
+func (f *replayInput) checkAssumed(sets ...*rules.Set) error {
+	var known []string
+	for _, set := range sets {
+		for i := range set.Purposes {
+			known = append(known, set.Purposes[i].Key)
+		}
+	}
+	for _, purpose := range f.assume {
+		if !slices.Contains(known, purpose) {
+			return usagef("--assume-consent: no purpose %q in the rules%s", purpose, rules.Hint(purpose, known))
+		}
+	}
+	return nil
 }
 
 // loadRules loads a rules directory and prints its problems.
