@@ -21,7 +21,7 @@ type checkFlags struct {
 
 func checkCommand() command {
 	return command{
-		name: "check", args: "DIR", summary: "Report all problems of a rules directory",
+		name: "check", args: "[DIR]", summary: "Report all problems of a rules directory",
 		details: `
 Prints every problem as file:line:column with the line and a caret. The exit status is 1 if there are errors
 (with --strict also if there are warnings).
@@ -41,16 +41,17 @@ Prints every problem as file:line:column with the line and a caret. The exit sta
 }
 
 func (f *checkFlags) run(inv *invocation) error {
-	if len(inv.args) != 1 {
-		return usagef("give one rules directory")
-	}
 	if f.output != "text" && f.output != "json" {
 		return usagef("--output %q: use text or json", f.output)
 	}
 	if err := f.files.load(inv); err != nil {
 		return err
 	}
-	set, problems := rules.LoadDir(inv.args[0])
+	dir, err := f.files.rulesDir(inv.args)
+	if err != nil {
+		return err
+	}
+	set, problems := rules.LoadDir(dir)
 	if set != nil && len(f.sample) > 0 {
 		more, err := f.compareSample(inv, set)
 		if err != nil {

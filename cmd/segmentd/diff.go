@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/segmentd/segmentd/config"
 	"github.com/segmentd/segmentd/processor/core"
 	"github.com/segmentd/segmentd/processor/replay"
 	"github.com/segmentd/segmentd/rules"
@@ -22,7 +23,6 @@ import (
 
 type diffFlags struct {
 	replayInput
-	rules    string
 	with     string
 	examples int
 	members  bool
@@ -34,15 +34,16 @@ func diffCommand() command {
 	return command{
 		name: "diff", args: "[TOPIC=]FILE…", summary: "Show who would enter and leave under other rules",
 		details: `
-Replays files (see 'segmentd help replay'; they are read once) under the rules of --rules and of --with, and prints
-for each segment how many subjects would enter, leave and stay were the second to replace the first, with examples.
+Replays files (see 'segmentd help replay'; they are read once) under the rules of --rules (else of the configuration)
+and of --with, and prints for each segment how many subjects would enter, leave and stay were the second to replace
+the first, with examples.
 --members writes all who would enter or leave as NDJSON instead. The exit status is 0, with --exit-code 1 if there
 are any.
 
   segmentd diff --rules rules --with proposed --until 2026-02-01T00:00:00Z decisions.ndjson events.ndjson.gz`,
 		setup: func(fs *pflag.FlagSet) func(context.Context, *invocation) error {
 			var f diffFlags
-			fs.StringVar(&f.rules, "rules", "", "directory of the present rules (required)")
+			config.AddFlags(fs, "rules")
 			fs.StringVar(&f.with, "with", "", "directory of the rules to compare with (required)")
 			fs.IntVar(&f.examples, "examples", 5, "how many subjects are named a segment and direction")
 			fs.BoolVar(&f.members, "members", false, "write all who would enter or leave, as NDJSON")
@@ -56,8 +57,6 @@ are any.
 
 func (f *diffFlags) run(ctx context.Context, inv *invocation) error {
 	switch {
-	case f.rules == "" || f.with == "" || len(inv.args) == 0:
-		return usagef("give --rules DIR, --with DIR and at least one FILE")
 	case f.output != "text" && f.output != "json":
 		return usagef("--output %q: use text or json", f.output)
 	case f.examples < 0:
@@ -67,7 +66,10 @@ func (f *diffFlags) run(ctx context.Context, inv *invocation) error {
 	if err != nil {
 		return err
 	}
-	sets, err := loadBoth(inv, f.rules, f.with)
+	if f.files.rules == "" || f.with == "" || len(inv.args) == 0 {
+		return usagef("give --rules DIR, --with DIR and at least one FILE")
+	}
+	sets, err := loadBoth(inv, f.files.rules, f.with)
 	if err != nil {
 		return err
 	}

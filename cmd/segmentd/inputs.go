@@ -49,27 +49,30 @@ func inputDecoder(in config.Input) (wire.DecoderOptions, error) {
 	return o, nil
 }
 
-// fileInputs are the configured inputs as whose records files can be read.
+// fileInputs are the configured inputs as whose records files can be read, and the
+// configured rules.
 type fileInputs struct {
+	rules  string                   // their directory; "": none is configured
 	topics []string                 // in the configuration's order
 	byName map[string]*replay.Input // by topic
 }
 
 // fileInputsHelp is for the help of commands that read files.
 const fileInputsHelp = `
+The rules are those of the configuration (rules, SEGMENTD_RULES) where the command line names none.
 With --config (or SEGMENTD_CONFIG) files are read as live records are, with their input's map, format and unit:
 TOPIC=FILE is a file of that input's records, a FILE alone one of the only input, where there is just one. (Where no
 input has a map, format or unit, files need no name: records in segmentd's own shapes may be mixed.) A line is a record's value; if the input's map reads key or headers, it is {"key": "…", "headers": {"…": "…"}, "value": …}.`
 
 func (f *fileInputs) addFlags(fs *pflag.FlagSet) { config.AddFlags(fs, "config") }
 
-// load reads the configuration's inputs.
+// load reads the configuration.
 func (f *fileInputs) load(inv *invocation) error {
 	cfg, err := loadConfig(inv, 0)
 	if err != nil {
 		return err
 	}
-	f.byName = map[string]*replay.Input{}
+	f.rules, f.byName = cfg.Rules, map[string]*replay.Input{}
 	for _, in := range cfg.Inputs {
 		decoder, err := inputDecoder(in)
 		if err != nil {
@@ -80,6 +83,17 @@ func (f *fileInputs) load(inv *invocation) error {
 		f.byName[in.Topic] = &replay.Input{Kind: inputKind(in), Decoder: decoder}
 	}
 	return nil
+}
+
+// rulesDir is the rules directory that the arguments name, else the configured one.
+func (f *fileInputs) rulesDir(args []string) (string, error) {
+	switch {
+	case len(args) == 1:
+		return args[0], nil
+	case len(args) == 0 && f.rules != "":
+		return f.rules, nil
+	}
+	return "", usagef("give one rules directory")
 }
 
 // of splits an argument into a path and the input whose records the file holds:

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/segmentd/segmentd/config"
 	"github.com/segmentd/segmentd/processor/core"
 	"github.com/segmentd/segmentd/processor/replay"
 	"github.com/segmentd/segmentd/processor/wire"
@@ -21,7 +22,6 @@ import (
 
 type replayFlags struct {
 	replayInput
-	rules   string
 	members bool
 	group   string
 	explain explainFlags
@@ -79,7 +79,7 @@ counts as refused; the exit status is then 1, unless --lenient. With --explain s
   segmentd replay --rules rules --config segmentd.yaml shop.consent=decisions.ndjson shop.events=events.ndjson.gz`,
 		setup: func(fs *pflag.FlagSet) func(context.Context, *invocation) error {
 			var f replayFlags
-			fs.StringVar(&f.rules, "rules", "", "directory of the rule files (required)")
+			config.AddFlags(fs, "rules")
 			fs.BoolVar(&f.members, "members", false, "write the memberships at the end instead of the changes")
 			fs.StringVar(&f.group, "group", "segmentd", "consumer group from which the ids of changes are derived")
 			f.addFlags(fs)
@@ -90,17 +90,17 @@ counts as refused; the exit status is then 1, unless --lenient. With --explain s
 }
 
 func (f *replayFlags) run(ctx context.Context, inv *invocation) error {
-	if f.rules == "" || len(inv.args) == 0 {
-		return usagef("give --rules DIR and at least one FILE")
-	}
 	cfg, err := f.config(inv)
 	if err != nil {
 		return err
 	}
+	if f.files.rules == "" || len(inv.args) == 0 {
+		return usagef("give --rules DIR and at least one FILE")
+	}
 	if err := f.explain.read(inv, f.members); err != nil {
 		return err
 	}
-	set, err := loadRules(inv, f.rules)
+	set, err := loadRules(inv, f.files.rules)
 	if err != nil {
 		return err
 	}

@@ -26,7 +26,7 @@ type testFlags struct {
 
 func testCommand() command {
 	return command{
-		name: "test", args: "DIR", summary: "Run the tests of a rules directory",
+		name: "test", args: "[DIR]", summary: "Run the tests of a rules directory",
 		details: `
 Runs every *_test.yaml of the directory against its rules, with the decoding, consent and clock of replay. Prints a
 line a test, and of those that fail what was expected beside what is so. The exit status is 1 if a test fails.
@@ -43,6 +43,7 @@ rules/README.md has the format; a small one, beside rules with a segment big_spe
         - advance: 90d
         - expect: {members: {big_spenders: []}}
 
+Without DIR the rules are those of the configuration (rules, SEGMENTD_RULES).
 With --config (or SEGMENTD_CONFIG) a step may be a record as an input has it, and is read with that input's map:
 
         - {record: {kind: order, customer: {id: ada}, data: {total: 600}}, input: shop.events}`,
@@ -58,9 +59,6 @@ With --config (or SEGMENTD_CONFIG) a step may be a record as an input has it, an
 }
 
 func (f *testFlags) execute(ctx context.Context, inv *invocation) error {
-	if len(inv.args) != 1 {
-		return usagef("give one rules directory")
-	}
 	if f.output != "text" && f.output != "json" {
 		return usagef("--output %q: use text or json", f.output)
 	}
@@ -71,14 +69,18 @@ func (f *testFlags) execute(ctx context.Context, inv *invocation) error {
 	if err := f.files.load(inv); err != nil {
 		return err
 	}
-	set, tests, problems := loadTests(inv.args[0])
+	dir, err := f.files.rulesDir(inv.args)
+	if err != nil {
+		return err
+	}
+	set, tests, problems := loadTests(dir)
 	if rules.HasErrors(problems) {
-		return f.refuse(inv, problems)
+		return f.refuse(inv, dir, problems)
 	}
 	all := len(tests)
 	tests = slices.DeleteFunc(tests, func(t ruletest.Test) bool { return !chosen.MatchString(t.Name) })
 	if len(tests) == 0 {
-		return inputError(noTests(inv.args[0], all, f.run))
+		return inputError(noTests(dir, all, f.run))
 	}
 	return f.report(ctx, inv, set, tests)
 }
@@ -101,7 +103,7 @@ func noTests(dir string, all int, pattern string) error {
 }
 
 // refuse prints what is wrong with the files.
-func (f *testFlags) refuse(inv *invocation, problems []rules.Problem) error {
+func (f *testFlags) refuse(inv *invocation, dir string, problems []rules.Problem) error {
 	if err := f.writeJUnit(nil, problems); err != nil {
 		return err
 	}
@@ -114,7 +116,7 @@ func (f *testFlags) refuse(inv *invocation, problems []rules.Problem) error {
 	if err != nil {
 		return inputError(err)
 	}
-	return inputError(fmt.Errorf("no test was run: the files in %s have errors", inv.args[0]))
+	return inputError(fmt.Errorf("no test was run: the files in %s have errors", dir))
 }
 
 // report runs tests and prints each as it ends.
