@@ -16,7 +16,7 @@ import (
 // nothing of the broker for a while (heardShare).
 var ErrNotReady = errors.New("the subject's partition is not restored and caught up yet")
 
-// NotOwnedError: another instance owns the subject's partition.
+// NotOwnedError: another instance owns the partition that is meant, as a subject's.
 type NotOwnedError struct {
 	Partition int32 // -1: it is one of several, nobody knows which
 }
@@ -26,7 +26,7 @@ func (e *NotOwnedError) Error() string {
 	if e.Partition < 0 {
 		return "the subject may be in a partition of another instance: ask the others too, as nobody knows how producers choose partitions"
 	}
-	return fmt.Sprintf("another instance owns the subject's partition %d", e.Partition)
+	return fmt.Sprintf("another instance owns partition %d", e.Partition)
 }
 
 // Membership is one segment a subject is in.

@@ -108,8 +108,6 @@ type fetchBuffers struct {
 // environment lead to the recovery path, with backoff.
 func (p *partition) run(ctx context.Context) error {
 	defer p.gauges.Release()
-	p.rest.set(working, nil)
-	defer p.rest.set(gone, nil)
 	for failures := 0; ; failures++ {
 		p.progressed = false
 		err := p.session(ctx)

@@ -38,7 +38,8 @@ type Processor struct {
 	mu      sync.RWMutex
 	running map[int32]*partition              // guarded by mu
 	left    map[int32]*sizes                  // guarded by mu: of partitions that ran before
-	rests   map[int32]*rest                   // guarded by mu; those of partitions that were never ours too
+	rests   map[int32]*rest                   // guarded by mu: of the partitions of the generation, or else of the one before
+	pausing atomic.Bool                       // all partitions are to rest, those that are assigned later too
 	watched atomic.Pointer[map[string]string] // ids of the inputs' topics as of the last look
 	joined  bool                              // guarded by mu
 	set     *rules.Set                        // guarded by mu: that partitions follow
@@ -70,6 +71,7 @@ func New(cfg Config, deps Deps) (*Processor, error) {
 func (p *Processor) Run(ctx context.Context, gen Generation) error {
 	group, ctx := errgroup.WithContext(ctx)
 	admission, share := newAdmission(gen.Partitions), newShare()
+	p.keepRests(gen.Partitions)
 	loops := make([]*partition, len(gen.Partitions))
 	for i, id := range gen.Partitions { // all are known before we have joined: one that is not open yet is not ready
 		loops[i] = p.newPartition(id, gen.Member)
@@ -113,7 +115,6 @@ func (p *Processor) newPartition(id int32, member stream.GroupMember) *partition
 		tx:      p.deps.Transactor(fmt.Sprintf("%s-%d", p.cfg.Group, id)),
 		queries: make(chan query),
 		gaps:    map[string]Gap{},
-		rest:    p.restOf(id),
 		watched: &p.watched,
 	}
 	loop.announce, loop.target, loop.checked, loop.refresh = p.announce, p.Rules, p.rulesAreChecked, p.refreshRules
@@ -148,13 +149,15 @@ func (p *Processor) own(id int32, loop *partition) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.running[id] = loop
-	loop.left = p.left[id]
+	loop.left, loop.rest = p.left[id], p.rests[id]
+	loop.rest.set(working, nil)
 }
 
 func (p *Processor) disown(id int32, loop *partition) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.running, id)
+	loop.rest.set(gone, nil)
 	p.left[id] = loop.left
 }
 

@@ -32,9 +32,10 @@ type acceptance struct {
 }
 
 // rest is why a partition rests, between its goroutine, which says what it does,
-// and operators, who say what it shall do. It belongs to the partition number,
-// not to the loop: a pause outlives a generation.
+// and operators, who say what it shall do. It outlives a generation where the next
+// one has the partition too.
 type rest struct {
+	id        int32 // of the partition
 	mu        sync.Mutex
 	condition condition
 	gap       *Gap          // while stopped
@@ -44,7 +45,9 @@ type rest struct {
 	changed   chan struct{} // closed at the next change of any of them
 }
 
-func newRest() *rest { return &rest{changed: make(chan struct{})} }
+func newRest(id int32, asked bool) *rest {
+	return &rest{id: id, asked: asked, changed: make(chan struct{})}
+}
 
 // change lets f change the rest and wakes who waits. mu must not be held.
 func (r *rest) change(f func()) {
@@ -116,14 +119,14 @@ func (r *rest) recorded(a *acceptance) {
 
 // noGap says that there is no gap to accept, and which one was accepted last: who
 // asks may have been overtaken by somebody else.
-func (r *rest) noGap(id int32) error {
+func (r *rest) noGap() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.accepted) == 0 {
-		return fmt.Errorf("%w: partition %d has not stopped for a gap, there is none to accept", ErrGap, id)
+		return fmt.Errorf("%w: partition %d has not stopped for a gap, there is none to accept", ErrGap, r.id)
 	}
 	last := slices.MaxFunc(r.accepted, func(a, b AcceptedGap) int { return cmp.Compare(a.At, b.At) })
-	return fmt.Errorf("%w: partition %d has not stopped for a gap, there is none to accept; the last one was accepted at %s: %s", ErrGap, id, last.At, last.Gap)
+	return fmt.Errorf("%w: partition %d has not stopped for a gap, there is none to accept; the last one was accepted at %s: %s", ErrGap, r.id, last.At, last.Gap)
 }
 
 // restWait is how long Pause and Resume wait for a partition to have done as it
@@ -132,39 +135,46 @@ const restWait = 8 * time.Second
 
 // Pause lets partitions of this instance rest after the batch, or the piece of a
 // change of rules, that they are at: one, or all with a partition of -1, those
-// among them that are assigned later. Others of the group are not paused. It
-// returns when they rest; one that is busy or recovers will, and is an error
-// that is ErrNotReady.
+// among them that are assigned later. Others of the group are not paused, and one
+// that moves to another instance is paused no more. It returns when they rest; one
+// that is busy or recovers will, and is an error that is ErrNotReady. Of a partition
+// that another instance owns nothing is kept: that is a *NotOwnedError.
 func (p *Processor) Pause(ctx context.Context, partition int32) error {
 	ctx, cancel := context.WithTimeout(ctx, restWait)
 	defer cancel()
-	ids, err := p.restsOf(partition)
+	if partition == -1 {
+		p.pausing.Store(true)
+	}
+	rests, err := p.restsOf(partition)
 	if err != nil {
 		return err
 	}
-	for _, id := range ids {
-		r := p.restOf(id)
+	for _, r := range rests {
 		r.change(func() { r.asked = true })
 	}
-	for _, id := range ids {
-		if err := p.restOf(id).await(ctx, func(s condition) bool { return s != working }); err != nil {
-			return fmt.Errorf("partition %d rests when it is done with what it is at: %w", id, ErrNotReady)
+	for _, r := range rests {
+		now, err := r.leaves(ctx, working)
+		switch {
+		case err != nil:
+			return fmt.Errorf("partition %d rests when it is done with what it is at: %w", r.id, ErrNotReady)
+		case now == gone && partition >= 0:
+			return &NotOwnedError{partition}
 		}
 	}
 	return nil
 }
 
-// await waits for a condition, or until ctx ends.
-func (r *rest) await(ctx context.Context, is func(condition) bool) error {
+// leaves waits until the condition is another, or until ctx ends.
+func (r *rest) leaves(ctx context.Context, from condition) (now condition, err error) {
 	for {
 		changed := r.changes()
-		if s, _ := r.now(); is(s) {
-			return nil
+		if now, _ = r.now(); now != from {
+			return now, nil
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return ctx.Err()
+			return now, ctx.Err()
 		}
 	}
 }
@@ -178,41 +188,46 @@ func (r *rest) await(ctx context.Context, is func(condition) bool) error {
 func (p *Processor) Resume(ctx context.Context, partition int32, acceptGap bool) error {
 	ctx, cancel := context.WithTimeout(ctx, restWait)
 	defer cancel()
-	ids, err := p.restsOf(partition)
-	if err != nil {
-		return err
+	switch {
+	case partition == -1 && acceptGap:
+		return fmt.Errorf("%w: a gap is accepted for one partition at a time: name it", ErrGap)
+	case partition == -1:
+		p.pausing.Store(false)
 	}
-	if acceptGap {
-		if len(ids) != 1 {
-			return fmt.Errorf("%w: a gap is accepted for one partition at a time", ErrGap)
-		}
-		return p.acceptGap(ctx, ids[0])
+	rests, err := p.restsOf(partition)
+	switch {
+	case err != nil:
+		return err
+	case acceptGap:
+		return rests[0].acceptGap(ctx)
 	}
 	var stands error
-	for _, id := range ids {
-		r := p.restOf(id)
+	for _, r := range rests {
 		if _, gap := r.now(); gap != nil {
 			stands = errors.Join(stands, fmt.Errorf("%w: %w", ErrGap, &GapError{*gap}))
 			continue
 		}
 		r.change(func() { r.asked = false })
 	}
-	for _, id := range ids {
-		if err := p.restOf(id).await(ctx, func(s condition) bool { return s != paused }); err != nil {
-			return errors.Join(stands, fmt.Errorf("partition %d goes on when it can: %w", id, ErrNotReady))
+	for _, r := range rests {
+		now, err := r.leaves(ctx, paused)
+		switch {
+		case err != nil:
+			return errors.Join(stands, fmt.Errorf("partition %d goes on when it can: %w", r.id, ErrNotReady))
+		case now == gone && partition >= 0:
+			return &NotOwnedError{partition}
 		}
 	}
 	return stands
 }
 
-func (p *Processor) acceptGap(ctx context.Context, id int32) error {
-	r := p.restOf(id)
+func (r *rest) acceptGap(ctx context.Context) error {
 	condition, gap := r.now()
 	switch {
 	case condition == gone:
-		return &NotOwnedError{id}
+		return &NotOwnedError{r.id}
 	case gap == nil:
-		return r.noGap(id)
+		return r.noGap()
 	}
 	a := r.accepts(*gap)
 	for {
@@ -225,23 +240,9 @@ func (p *Processor) acceptGap(ctx context.Context, id int32) error {
 			return nil
 		case <-changed:
 		case <-ctx.Done():
-			return fmt.Errorf("partition %d has not put the acceptance on record yet: %w", id, ErrNotReady)
+			return fmt.Errorf("partition %d has not put the acceptance on record yet: %w", r.id, ErrNotReady)
 		}
 	}
-}
-
-// restsOf are the partitions that an operator means: one, or all with -1.
-func (p *Processor) restsOf(partition int32) (ids []int32, err error) {
-	switch {
-	case partition >= p.cfg.Partitions || partition < -1:
-		return nil, &NoPartitionError{partition, p.cfg.Partitions}
-	case partition >= 0:
-		return []int32{partition}, nil
-	}
-	for id := range p.cfg.Partitions {
-		ids = append(ids, id)
-	}
-	return ids, nil
 }
 
 // NoPartitionError means that the topics do not have a partition.
@@ -252,15 +253,38 @@ func (e *NoPartitionError) Error() string {
 	return fmt.Sprintf("there is no partition %d: the topics have %d", e.Partition, e.Partitions)
 }
 
-func (p *Processor) restOf(id int32) *rest {
+// restsOf are those of the partitions that an operator means: of one that is ours,
+// or with -1 of all that are, or were until a moment ago.
+func (p *Processor) restsOf(partition int32) (rests []*rest, err error) {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	switch {
+	case partition >= p.cfg.Partitions || partition < -1:
+		return nil, &NoPartitionError{partition, p.cfg.Partitions}
+	case partition >= 0 && p.running[partition] == nil:
+		return nil, &NotOwnedError{partition}
+	}
+	for id := range p.cfg.Partitions {
+		if r := p.rests[id]; r != nil && (partition < 0 || partition == id) {
+			rests = append(rests, r)
+		}
+	}
+	return rests, nil
+}
+
+// keepRests forgets what was asked of partitions that are not ours any more, and
+// begins with those that are ours from now on.
+func (p *Processor) keepRests(assigned []int32) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	r := p.rests[id]
-	if r == nil {
-		r = newRest()
-		p.rests[id] = r
+	before := p.rests
+	p.rests = make(map[int32]*rest, len(assigned))
+	for _, id := range assigned {
+		p.rests[id] = before[id]
+		if p.rests[id] == nil {
+			p.rests[id] = newRest(id, p.pausing.Load())
+		}
 	}
-	return r
 }
 
 // state says how far the partition is. Safe for concurrent use.

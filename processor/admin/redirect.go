@@ -51,7 +51,7 @@ func (s *Server) redirect(w http.ResponseWriter, r *http.Request, elsewhere *pro
 		s.deps.Logger.Debug("whoever asked who owns a partition has hung up", "partition", elsewhere.Partition)
 	case err != nil:
 		s.deps.Logger.Warn("it cannot be told who owns a partition", "partition", elsewhere.Partition, "error", err)
-		askAgain(w, "it cannot be told at the moment who owns the subject's partition")
+		askAgain(w, fmt.Sprintf("it cannot be told at the moment who owns partition %d", elsewhere.Partition))
 	case owner == "":
 		askAgain(w, fmt.Sprintf("nobody owns partition %d at the moment", elsewhere.Partition))
 	case owner == s.address:

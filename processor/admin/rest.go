@@ -103,7 +103,7 @@ func (s *Server) resume(w http.ResponseWriter, r *http.Request) {
 }
 
 // rest does something to the partition that a request names, all if none, and
-// answers with the status.
+// answers with the status. Who names another instance's partition is sent on to it.
 func (s *Server) rest(w http.ResponseWriter, r *http.Request, do func(context.Context, int32) error) {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	partition := int64(-1)
@@ -116,16 +116,18 @@ func (s *Server) rest(w http.ResponseWriter, r *http.Request, do func(context.Co
 		return
 	}
 	var none *processor.NoPartitionError
+	var elsewhere *processor.NotOwnedError
 	switch err := do(r.Context(), int32(partition)); {
 	case err == nil:
 		s.status(w, r)
 	case errors.As(err, &none):
 		problem(w, http.StatusNotFound, err.Error())
+	case errors.As(err, &elsewhere):
+		s.redirect(w, r, elsewhere)
 	case errors.Is(err, processor.ErrGap):
 		problem(w, http.StatusConflict, err.Error())
 	default:
-		w.Header().Set("Retry-After", "1")
-		problem(w, http.StatusServiceUnavailable, err.Error())
+		askAgain(w, err.Error())
 	}
 }
 
