@@ -31,7 +31,7 @@ type askFlags struct {
 
 // askHelp is for the help of commands that ask one.
 const askHelp = `The instance is that of --url, else the one whose http.listen is in the configuration (--config, SEGMENTD_…). Its token is
-in --token-file, or SEGMENTD_TOKEN. Where another instance owns the subject's partition the question is sent on to it, the
+in --token-file, or SEGMENTD_TOKEN. Where another instance owns the partition concerned the question is sent on to it, the
 token only if that is on the same host or on one that --owners names.`
 
 func addAskFlags(fs *pflag.FlagSet) *askFlags {
@@ -143,7 +143,7 @@ const (
 	maxAnswerBytes = 256 << 20
 )
 
-// ask asks about a subject with its id in the body, where no proxy's access log keeps it.
+// ask asks with a subject's id, if any, in the body, where no proxy's access log keeps it.
 func (a *asker) ask(ctx context.Context, page string, query any) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
@@ -204,7 +204,7 @@ func refusal(res *http.Response, body []byte) error {
 // errKept says that a question was not sent on, as the token would have been.
 var errKept = errors.New("the token is not shown there")
 
-// follow lets a question go on to the owner of a subject's partition. The HTTP
+// follow lets a question go on to the owner of a partition. The HTTP
 // client leaves the token out where the host is another; whoever may join the
 // consumer group can give any address as theirs, so it goes to the host that was
 // asked, and to those that --owners names, and never from TLS to plain HTTP.
@@ -242,7 +242,7 @@ func (a *asker) post(req *http.Request) (*http.Response, error) {
 	case err == nil:
 		return res, nil
 	case errors.Is(err, errKept):
-		return nil, usagef("%s sends the question on to %s, which owns the subject's partition, and the token is not shown there: ask that instance (--url), "+
+		return nil, usagef("%s sends the question on to %s, which owns the partition, and the token is not shown there: ask that instance (--url), "+
 			"or say with --owners that it may be; never is it shown without TLS after an https:// address", asked, owner)
 	case errors.Is(err, context.DeadlineExceeded):
 		err = fmt.Errorf("no answer within %s", askTimeout)
@@ -252,6 +252,6 @@ func (a *asker) post(req *http.Request) (*http.Response, error) {
 	if owner == "" {
 		return nil, environmentError(fmt.Errorf("ask %s: %w; is segmentd running there? (--url, or http.listen of --config)", asked, err))
 	}
-	return nil, environmentError(fmt.Errorf("%s sent the question on to %s, which owns the subject's partition and does not answer: %w; if that instance has died, "+
+	return nil, environmentError(fmt.Errorf("%s sent the question on to %s, which owns the partition and does not answer: %w; if that instance has died, "+
 		"the group gives its partitions to another within the session timeout (kafka.session_timeout, by default 10 s): ask again then", asked, owner, err))
 }

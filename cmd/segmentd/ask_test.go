@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -24,6 +25,23 @@ func TestAskDeadOwner(t *testing.T) {
 	}
 	if strings.Contains(err.Error(), "u1") {
 		t.Errorf("the subject is named: %v", err)
+	}
+}
+
+// Nobody is told that a partition goes on of which the answer does not tell.
+func TestResumedElsewhere(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"joined":true,"partitions":[{"partition":5,"state":"restoring"}]}`: "",
+		`{"joined":true,"partitions":[{"partition":4,"state":"ready"}]}`:     "partition 5 has moved",
+	} {
+		var out strings.Builder
+		err := printResumed(&invocation{streams: streams{out: &out}}, []byte(body), 5)
+		if text := fmt.Sprint(err); (err == nil) != (want == "") || !strings.Contains(text, want) || (out.String() == "partition 5 goes on\n") != (err == nil) {
+			t.Errorf("%s: %v, %q", body, err, out.String())
+		}
+		if err != nil && status(err) != exitEnvironment {
+			t.Errorf("%s: exit status %d", body, status(err))
+		}
 	}
 }
 

@@ -19,7 +19,7 @@ withdrawals, and nobody is processed on a guess. Have the decisions sent again i
 partition then goes on without what is missing, once; the acceptance is kept with the partition's state, and a
 restart does not stop there again. What is missing: GET /v1/status, /readyz?verbose, and the log.
 
-A partition that POST /v1/admin/pause has paused goes on without --accept-gap. Ask the instance that owns it.
+A partition that POST /v1/admin/pause has paused goes on without --accept-gap. Any instance of the group can be asked.
 ` + askHelp,
 		setup: func(fs *pflag.FlagSet) func(context.Context, *invocation) error {
 			at := addAskFlags(fs)
@@ -66,6 +66,7 @@ func printResumed(inv *invocation, body []byte, partition int32) error {
 		for _, g := range p.AcceptedGaps {
 			fmt.Fprintf(inv.out, "accepted at %s: %s without offsets %d to %d\n", g.Accepted, g.Topic, g.From, g.To-1)
 		}
+		return nil
 	}
-	return nil
+	return environmentError(fmt.Errorf("partition %d has moved to another instance meanwhile: ask again", partition))
 }
