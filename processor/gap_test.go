@@ -85,7 +85,7 @@ func TestDecisionsOvertakenByRetentionStopTheirPartition(t *testing.T) {
 	if text := l.log.String(); !strings.Contains(text, "decisions or requests are missing") || !strings.Contains(text, "resume --partition 0 --accept-gap") {
 		t.Errorf("the log does not say what to do:\n%s", text)
 	}
-	if _, _, err := r.processor.Lookup(background(t), subject.ID{Value: l.onPartition(0)}); !errors.Is(err, ErrNotReady) {
+	if _, _, err := r.processor.Lookup(background(t), subject.ID{Value: l.onPartition(0)}); !errors.Is(err, ErrNotReady) || !strings.Contains(err.Error(), "partition 0 has stopped") {
 		t.Errorf("a look-up of the stopped partition: %v", err)
 	}
 	for _, err := range []error{r.processor.Resume(background(t), 0, false), r.processor.Resume(background(t), 1, true), r.processor.Resume(background(t), -1, true)} {
@@ -249,6 +249,9 @@ func TestPause(t *testing.T) {
 	eventually(t, "partition 1 runs on", func() bool { return len(only(causes(l.changes()), "b1")) > 0 })
 	if len(only(causes(l.changes()), "a1")) > 0 {
 		t.Error("a paused partition has worked")
+	}
+	if _, _, err := r.processor.Lookup(background(t), subject.ID{Value: a}); !errors.Is(err, ErrNotReady) || !strings.Contains(err.Error(), "partition 0 is paused, until POST /v1/admin/resume?partition=0 ") {
+		t.Errorf("a look-up of the paused partition: %v", err)
 	}
 	if n := r.metric(t, "segmentd_partitions", "state", "paused"); n != 1 {
 		t.Errorf("%v partitions are paused", n)

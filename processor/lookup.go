@@ -13,7 +13,8 @@ import (
 )
 
 // ErrNotReady: the partition is not restored and caught up yet, or has heard
-// nothing of the broker for a while (heardShare).
+// nothing of the broker for a while (heardShare). Where it rests, errors say so and
+// how it goes on, and wrap this.
 var ErrNotReady = errors.New("the subject's partition is not restored and caught up yet")
 
 // NotOwnedError: another instance owns the partition that is meant, as a subject's.
@@ -87,7 +88,9 @@ func (p *Processor) ownerOf(id int32) (*partition, error) {
 		return nil, &NotOwnedError{-1}
 	case loop == nil:
 		return nil, &NotOwnedError{id}
-	case !loop.ready.Load() || !loop.heardWithin(p.cfg.SessionTimeout/heardShare):
+	case !loop.ready.Load():
+		return nil, loop.rest.notReady()
+	case !loop.heardWithin(p.cfg.SessionTimeout / heardShare):
 		return nil, ErrNotReady
 	}
 	return loop, nil

@@ -78,6 +78,27 @@ func (r *rest) now() (condition, *Gap) {
 	return r.condition, r.gap
 }
 
+// restError is ErrNotReady in words of its own.
+type restError struct{ detail string }
+
+func notReadyf(format string, args ...any) error { return &restError{fmt.Sprintf(format, args...)} }
+
+func (e *restError) Error() string { return e.detail }
+
+func (e *restError) Unwrap() error { return ErrNotReady }
+
+// notReady says why a partition that is not ready is not.
+func (r *rest) notReady() error {
+	switch now, _ := r.now(); now {
+	case paused:
+		return notReadyf("the subject's partition %d is paused, until POST /v1/admin/resume?partition=%d or segmentd resume --partition %d", r.id, r.id, r.id)
+	case stopped:
+		return notReadyf("the subject's partition %d has stopped, as decisions or requests are missing: GET /v1/status says which, "+
+			"and segmentd resume --partition %d --accept-gap lets it go on without them", r.id, r.id)
+	}
+	return ErrNotReady
+}
+
 // record tells which gaps are on record as accepted.
 func (r *rest) record(accepted map[string]AcceptedGap) {
 	r.change(func() {
@@ -156,7 +177,7 @@ func (p *Processor) Pause(ctx context.Context, partition int32) error {
 		now, err := r.leaves(ctx, working)
 		switch {
 		case err != nil:
-			return fmt.Errorf("partition %d rests when it is done with what it is at: %w", r.id, ErrNotReady)
+			return notReadyf("partition %d rests when it is done with what it is at", r.id)
 		case now == gone && partition >= 0:
 			return &NotOwnedError{partition}
 		}
@@ -180,10 +201,10 @@ func (r *rest) leaves(ctx context.Context, from condition) (now condition, err e
 }
 
 // Resume lets paused partitions go on: one, or all with a partition of -1. It
-// returns when they do. One
-// that has stopped for a gap goes on only with acceptGap, which takes one
-// partition, once: it returns when the acceptance is on record, and from then on
-// no restart stops there again; several who accept one gap at once all succeed.
+// returns when they do. One that has stopped for a gap goes on only with acceptGap,
+// which takes one partition, once: it returns when the acceptance is on record, and
+// from then on no restart stops there again; several who accept one gap at once all
+// succeed.
 // Errors: ErrGap, a *NotOwnedError, ErrNotReady.
 func (p *Processor) Resume(ctx context.Context, partition int32, acceptGap bool) error {
 	ctx, cancel := context.WithTimeout(ctx, restWait)
@@ -213,7 +234,7 @@ func (p *Processor) Resume(ctx context.Context, partition int32, acceptGap bool)
 		now, err := r.leaves(ctx, paused)
 		switch {
 		case err != nil:
-			return errors.Join(stands, fmt.Errorf("partition %d goes on when it can: %w", r.id, ErrNotReady))
+			return errors.Join(stands, notReadyf("partition %d goes on when it can", r.id))
 		case now == gone && partition >= 0:
 			return &NotOwnedError{partition}
 		}
@@ -240,7 +261,7 @@ func (r *rest) acceptGap(ctx context.Context) error {
 			return nil
 		case <-changed:
 		case <-ctx.Done():
-			return fmt.Errorf("partition %d has not put the acceptance on record yet: %w", r.id, ErrNotReady)
+			return notReadyf("partition %d has not put the acceptance on record yet", r.id)
 		}
 	}
 }

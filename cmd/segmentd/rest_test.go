@@ -42,6 +42,9 @@ func TestPauseReachesTheOwner(t *testing.T) {
 	posts("/v1/admin/resume?partition=99", http.StatusNotFound, "there is no partition 99")
 	eventuallyBody(t, b.url()+"/v1/status", paused)
 	eventuallyStatus(t, a.url()+"/readyz", http.StatusOK)
+	if status, _, text := request(t, "GET", a.url()+"/v1/subjects/"+id, "", ""); status != http.StatusServiceUnavailable || !strings.Contains(text, fmt.Sprintf("partition %d is paused", partition)) {
+		t.Errorf("a look-up says %d %s", status, text)
+	}
 
 	resumes := func(status int, want string, args ...string) {
 		t.Helper()
