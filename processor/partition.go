@@ -97,7 +97,7 @@ type partition struct {
 	table    atomic.Pointer[segmentTable]
 	covers   atomic.Pointer[map[string]Coverage] // by segment
 	queries  chan query
-	announce func() // the partition is ready
+	announce func(*partition) // the partition is ready
 }
 
 type fetchBuffers struct {
@@ -169,10 +169,10 @@ func (p *partition) session(ctx context.Context) error {
 		if err := p.batch(ctx, work); err != nil {
 			return err
 		}
-		if !p.ready.Swap(true) {
+		if !p.ready.Load() {
 			p.gauges.SetState(metrics.Running)
 			p.log.Debug("partition is ready", "clock", p.machine.Clock().String())
-			p.announce()
+			p.announce(p)
 		}
 	}
 }

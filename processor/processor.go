@@ -35,6 +35,8 @@ type Processor struct {
 	following sync.Mutex // held while another rule set is put in force
 	edition   string     // guarded by following: hash of the one in force; "": of this instance's files, not published yet
 
+	announcing sync.Mutex // held while a partition becomes ready
+
 	mu      sync.RWMutex
 	running map[int32]*partition              // guarded by mu
 	left    map[int32]*sizes                  // guarded by mu: of partitions that ran before
@@ -134,8 +136,12 @@ func (p *Processor) newPartition(id int32, member stream.GroupMember) *partition
 	return loop
 }
 
-// announce logs once that all assigned partitions are ready.
-func (p *Processor) announce() {
+// announce lets a partition be ready, and logs it where it is the last of those
+// that are assigned: one at a time, as otherwise two could be.
+func (p *Processor) announce(loop *partition) {
+	p.announcing.Lock()
+	defer p.announcing.Unlock()
+	loop.ready.Store(true)
 	_, states := p.States()
 	for _, s := range states {
 		if !s.Ready {
