@@ -45,8 +45,9 @@ func (l *live) startAll() {
 }
 
 // turn lets an instance that is away, or stands still, run for an eighth of the
-// group's pace or longer, up to all of it, and takes one that runs away: killed or,
-// where there are others, stopped or made to stand still for up to l.away.
+// group's pace or longer, up to all of it, and takes one that runs away: killed (the
+// first of all) or, where there are others, stopped or made to stand still for up to
+// l.away.
 func (i *instance) turn() {
 	l := i.live
 	upTo := func(d time.Duration) time.Duration { return time.Duration(l.rng.Int64N(int64(d))) }
@@ -72,14 +73,16 @@ func (i *instance) turn() {
 		return
 	}
 	i.next = time.Now().Add(upTo(l.away))
-	switch l.rng.IntN(4) {
-	case 0:
+	switch way := l.rng.IntN(4); {
+	case l.troubles["kills"] == 0: // a short test has few turns
+		i.kill()
+	case way == 0:
 		l.troubles["stops"]++
 		l.must(i.cmd.Process.Signal(syscall.SIGTERM))
 		cmd, ending := i.cmd, make(chan error, 1)
 		go func() { ending <- cmd.Wait() }() // the shop goes on meanwhile
 		i.cmd, i.ending = nil, ending
-	case 1:
+	case way == 1:
 		l.troubles["standstills"]++
 		l.must(i.cmd.Process.Signal(syscall.SIGSTOP))
 		i.still = true
