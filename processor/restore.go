@@ -144,9 +144,13 @@ func (p *partition) restoreRecord(c *catchingUp, r *stream.Record) error {
 func (p *partition) checkpointOf(r *stream.Record) (state.Checkpoint, error) {
 	cp, err := state.DecodeCheckpoint(r.Value)
 	if err != nil {
-		return cp, configErrorf("the checkpoint on %s partition %d, offset %d, cannot be read (%v): it was written by a newer version, or the topic is not segmentd's", p.topics.Changelog(), p.id, r.Offset, err)
+		return cp, p.unreadable(r, err)
 	}
 	return cp, p.mayAdopt(cp)
+}
+
+func (p *partition) unreadable(r *stream.Record, err error) error {
+	return configErrorf("the checkpoint on %s partition %d, offset %d, cannot be read (%v): it was written by a newer version, or the topic is not segmentd's", p.topics.Changelog(), p.id, r.Offset, err)
 }
 
 // follows checks that a checkpoint is the image's own, or a later one of its history.
@@ -259,10 +263,14 @@ func (p *partition) restoreLatest(c *catchingUp, l *latest, r *stream.Record, ba
 // else's record, which the owner's next commit has replaced as compaction will.
 func (p *partition) restoreLatestCheckpoint(c *catchingUp, r *stream.Record) error {
 	replaced := r.Offset < c.next
-	if _, err := state.DecodeCheckpoint(r.Value); err != nil && replaced {
+	cp, err := state.DecodeCheckpoint(r.Value)
+	switch {
+	case err != nil && replaced:
 		return nil
+	case err != nil:
+		return p.unreadable(r, err)
 	}
-	cp, err := p.checkpointOf(r)
+	err = p.mayAdopt(cp)
 	if err == nil && !replaced {
 		p.checkpoint, c.next = cp, r.Offset+1
 	}
